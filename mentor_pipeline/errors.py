@@ -1,0 +1,51 @@
+"""The one exception hierarchy.
+
+Raised close to the cause, caught at the edge (CLI, Dagster op, sensor). Every message is written for an
+operator: what happened, to whom, what was left untouched, what to do next.
+"""
+
+
+class MentorPipelineError(Exception):
+    """Base of every error that this package raises on purpose. The message is for an operator."""
+
+
+class ConfigError(MentorPipelineError):
+    """Settings or a year file are wrong; nothing was read or changed."""
+
+
+class ApiError(MentorPipelineError):
+    """A service answered with an error, or not at all.
+
+    Attributes:
+        retryable: True when the same call may succeed later (408, 429, 5xx, transport).
+        status: HTTP status, or None when there was no answer.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, status: int | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.status = status
+
+
+class SourceShrankError(MentorPipelineError):
+    """A source that is read whole suddenly returned far fewer rows (R12); nothing was written."""
+
+
+class FileRejectedError(MentorPipelineError):
+    """A dropped file cannot be imported; nothing of it was written."""
+
+
+class WarehouseError(MentorPipelineError):
+    """The warehouse cannot be opened, read or written."""
+
+
+class WarehouseBusyError(WarehouseError):
+    """Another process holds the warehouse; the message says which and since when."""
+
+
+class DecisionRefusedError(MentorPipelineError):
+    """A person's decision or edit is not possible; nothing was written."""
+
+
+class ExportRefusedError(MentorPipelineError):
+    """No import file was written (contact data too old, unwritable folder, ...)."""

@@ -1,0 +1,327 @@
+"""Settings: the environment (and `.env`), and one TOML file per program year.
+
+Everything that differs between installations is in `Settings`; everything that differs between years is in
+`ProgramYear`. Both are validated whole: every fault is named, with file, key and what is expected. Keys of the two
+services are not held here: resources take them from the environment through `dg.EnvVar`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from dotenv import load_dotenv
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mentor_pipeline.errors import ConfigError
+from mentor_pipeline.tables import TABLES
+
+JOTFORM_KEY: Final = "JOTFORM_API_KEY"
+GIVEBUTTER_KEY: Final = "GIVEBUTTER_API_KEY"
+MESSAGE_COLUMNS: Final = ("message_text", "message_email")
+
+
+def load_environment() -> None:
+    """Read `.env` of the working directory into the environment; what is set already stays."""
+    load_dotenv(Path.cwd() / ".env", override=False)
+
+
+def packaged_config_dir() -> Path:
+    """Folder of the year files that ship with the package."""
+    return Path(str(files("mentor_pipeline"))) / "config"
+
+
+class Settings(BaseSettings):
+    """What this installation is told by its environment (see `.env.example`)."""
+
+    model_config = SettingsConfigDict(env_prefix="MENTOR_PIPELINE_", extra="ignore", env_ignore_empty=True)
+
+    year: int | None = Field(default=None, description="Program year; the newest configured when unset.")
+    config_dir: Path = Field(default_factory=packaged_config_dir, description="Folder of the year files.")
+    data_dir: Path = Field(default=Path("data"), description="Warehouse, inbox, exports, Dagster's home.")
+    database_url: str | None = Field(default=None, repr=False, description="postgresql:// URL; DuckDB when unset.")
+    jotform_base_url: str = Field(default="https://api.jotform.com", validation_alias="JOTFORM_BASE_URL")
+    givebutter_base_url: str = Field(default="https://api.givebutter.com/v1", validation_alias="GIVEBUTTER_BASE_URL")
+    givebutter_requests_per_second: float = Field(default=5.0, gt=0, validation_alias="GIVEBUTTER_REQUESTS_PER_SECOND")
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment.
+
+        Raises:
+            ConfigError: a variable that cannot be understood, all of them named.
+        """
+        try:
+            settings = cls()
+        except ValidationError as error:
+            raise ConfigError(_faults("The environment (or .env) has faults", error)) from error
+        return settings.model_copy(
+            update={"data_dir": settings.data_dir.absolute(), "config_dir": settings.config_dir.absolute()}
+        )
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file."""
+        return self.data_dir / "mentors.duckdb"
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Where people drop Givebutter's CSV files."""
+        return self.data_dir / "inbox"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Where import files for Givebutter are written."""
+        return self.data_dir / "exports"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own storage."""
+        return self.data_dir / "dagster_home"
+
+    def program_year(self) -> ProgramYear:
+        """The configured year, or the newest there is.
+
+        Raises:
+            ConfigError: no such year, or a year file with faults.
+        """
+        if self.year is not None:
+            return load_program_year(self.config_dir / f"{self.year}.toml")
+        years = configured_years(self.config_dir)
+        if not years:
+            msg = f"No year file in {self.config_dir}: expected one like 2025.toml. Nothing was read or changed."
+            raise ConfigError(msg)
+        return load_program_year(self.config_dir / f"{years[-1]}.toml")
+
+
+def configured_years(config_dir: Path) -> list[int]:
+    """Years that have a file in the folder, oldest first."""
+    return sorted(int(path.stem) for path in config_dir.glob("*.toml") if re.fullmatch(r"\d{4}", path.stem))
+
+
+class _Part(BaseModel):
+    """Base of the parts of a year file: unknown keys are faults, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        msg = f"no such time zone: {name!r}; expected a name like America/New_York"
+        raise ValueError(msg)
+    return name
+
+
+class GivebutterYear(_Part):
+    """The year's campaign and tags in Givebutter."""
+
+    campaign: Text
+    mentor_tag: Annotated[str, Field(min_length=1, max_length=64)]
+    dropped_tag: Annotated[str, Field(min_length=1, max_length=64)]
+    campaign_tags: list[Text]
+    school_domains: list[Text]
+    preferred_name_field: Literal["prefix", "preferred_first_name"] = "prefix"
+
+
+class _Form(_Part):
+    form_id: Annotated[str, Field(pattern=r"^\d+$")]
+
+
+class SignupFields(_Part):
+    """Question (qid or name) of each sign-up field."""
+
+    mn_id: Text
+    name: Text
+    phone: Text
+    personal_email: Text
+    uga_email: Text
+    prefix: Text | None = None
+    gender: Text | None = None
+    shirt_size: Text | None = None
+    uga_class: Text | None = None
+    shift_preference: Text | None = None
+
+
+class SetupFields(_Part):
+    """Question of each field of the setup form."""
+
+    phone: Text
+    email: Text
+    mn_id: Text | None = None
+    name: Text | None = None
+
+
+class TrainingFields(_Part):
+    """Question of each field of the training form."""
+
+    phone: Text
+    email: Text
+    mn_id: Text | None = None
+    name: Text | None = None
+    uga_class: Text | None = None
+    session: Text | None = None
+
+
+class PartnerFields(_Part):
+    """Question of each field of the partner form."""
+
+    mn_id: Text
+    partner_phone: Text
+    name: Text | None = None
+    phone: Text | None = None
+    email: Text | None = None
+    shift_preference: Text | None = None
+    partner_notes: Text | None = None
+
+
+class SignupForm(_Form):
+    """The sign-up form."""
+
+    fields: SignupFields
+
+
+class SetupForm(_Form):
+    """The page-setup form."""
+
+    fields: SetupFields
+
+
+class TrainingForm(_Form):
+    """The training form."""
+
+    fields: TrainingFields
+
+
+class PartnerForm(_Form):
+    """The partner form."""
+
+    fields: PartnerFields
+
+
+class JotformYear(_Part):
+    """The year's forms."""
+
+    timezone: Annotated[str, AfterValidator(_time_zone)] = "America/New_York"
+    signup: SignupForm
+    setup: SetupForm
+    training: TrainingForm
+    partner: PartnerForm | None = None
+
+
+class Matching(_Part):
+    """Numbers of the matching rules (R4, R6, R12)."""
+
+    auto_resolve_gap: Annotated[int, Field(ge=0)] = 100
+    stale_days: Annotated[int, Field(ge=1)] = 90
+    completeness_gap_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    generic_identifier_limit: Annotated[int, Field(ge=1)] = 4
+    partial_below_percent: Annotated[int, Field(ge=1, le=100)] = 90
+    collapse_below_percent: Annotated[int, Field(ge=1, le=100)] = 80
+
+
+class Export(_Part):
+    """How the import file is made (R10)."""
+
+    hold_dropped: bool = False
+    contacts_max_age_hours: Annotated[float, Field(gt=0)] = 24
+    contacts_refuse_after_days: Annotated[float, Field(gt=0)] = 7
+
+
+class CustomField(_Part):
+    """One custom field of Givebutter: which column fills it, and its kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    source: str = Field(alias="from")
+    type: Literal["checkbox", "select", "text", "longtext", "date", "number"]
+    options: list[Text] = []
+
+    @model_validator(mode="after")
+    def _known_source_and_options(self) -> CustomField:
+        known = {*TABLES["mentors"].column_names, *TABLES["mn_tasks"].column_names, *MESSAGE_COLUMNS}
+        if self.source not in known:
+            msg = f"'from' names {self.source!r}, which is no column of mentors or mn_tasks, nor a message column"
+            raise ValueError(msg)
+        if (self.type == "select") != bool(self.options):
+            msg = "'options' belongs to type \"select\", and a select needs at least one"
+            raise ValueError(msg)
+        return self
+
+
+class ProgramYear(_Part):
+    """One year of the event, as its TOML file says."""
+
+    year: Annotated[int, Field(ge=2000, le=2100)]
+    event_date: date
+    fundraising_goal: Annotated[Decimal, Field(gt=0, decimal_places=2)]
+    mn_id_prefix: str = ""
+    givebutter: GivebutterYear
+    jotform: JotformYear
+    matching: Matching = Matching()
+    export: Export = Export()
+    custom_fields: dict[Text, CustomField] = {}
+
+    @model_validator(mode="after")
+    def _event_in_year(self) -> ProgramYear:
+        if self.event_date.year != self.year:
+            msg = f"event_date {self.event_date} is not in year {self.year}"
+            raise ValueError(msg)
+        return self
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """Time zone of Jotform's wall-clock times, and of the schedules."""
+        return ZoneInfo(self.jotform.timezone)
+
+    def custom_field_from(self, source: str) -> str | None:
+        """Label of the custom field that is filled from a column, if there is one."""
+        return next((label for label, spec in self.custom_fields.items() if spec.source == source), None)
+
+
+def load_program_year(path: Path) -> ProgramYear:
+    """Read and validate one year file.
+
+    Raises:
+        ConfigError: it is missing, unreadable, no TOML, or has faults, all of them named with key and expectation.
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        years = ", ".join(map(str, configured_years(path.parent))) or "none"
+        msg = f"There is no year file {path}. Years configured there: {years}. Nothing was read or changed."
+        raise ConfigError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"Year file {path} cannot be read: {error}. Nothing was read or changed."
+        raise ConfigError(msg) from error
+    except tomllib.TOMLDecodeError as error:
+        msg = f"Year file {path} is not valid TOML: {error}. Nothing was read or changed."
+        raise ConfigError(msg) from error
+    try:
+        year = ProgramYear.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_faults(f"Year file {path} has faults", error)) from error
+    if str(year.year) != path.stem:
+        msg = f"Year file {path} says year = {year.year}: expected {path.stem}, as the file is named."
+        raise ConfigError(msg)
+    return year
+
+
+def _faults(title: str, error: ValidationError) -> str:
+    lines = [
+        f"  {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (found: {fault['input']!r:.80})"
+        if fault["type"] != "missing"
+        else f"  {'.'.join(map(str, fault['loc']))}: missing, a value is required"
+        for fault in error.errors()
+    ]
+    return "\n".join([f"{title}; nothing was read or changed:", *lines])
