@@ -4,6 +4,13 @@ Raised close to the cause, caught at the edge (CLI, Dagster op, sensor). Every m
 operator: what happened, to whom, what was left untouched, what to do next.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 
 class MentorPipelineError(Exception):
     """Base of every error that this package raises on purpose. The message is for an operator."""
@@ -19,12 +26,16 @@ class ApiError(MentorPipelineError):
     Attributes:
         retryable: True when the same call may succeed later (408, 429, 5xx, transport).
         status: HTTP status, or None when there was no answer.
+        retry_after: how long the service asked us to wait, if it did.
     """
 
-    def __init__(self, message: str, *, retryable: bool, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool, status: int | None = None, retry_after: timedelta | None = None
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.status = status
+        self.retry_after = retry_after
 
 
 class SourceShrankError(MentorPipelineError):

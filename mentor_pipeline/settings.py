@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         try:
             settings = cls()
         except ValidationError as error:
-            raise ConfigError(_faults("The environment (or .env) has faults", error)) from error
+            raise ConfigError(faults("The environment (or .env) has faults", error)) from error
         return settings.model_copy(
             update={"data_dir": settings.data_dir.absolute(), "config_dir": settings.config_dir.absolute()}
         )
@@ -310,14 +310,15 @@ def load_program_year(path: Path) -> ProgramYear:
     try:
         year = ProgramYear.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_faults(f"Year file {path} has faults", error)) from error
+        raise ConfigError(faults(f"Year file {path} has faults", error)) from error
     if str(year.year) != path.stem:
         msg = f"Year file {path} says year = {year.year}: expected {path.stem}, as the file is named."
         raise ConfigError(msg)
     return year
 
 
-def _faults(title: str, error: ValidationError) -> str:
+def faults(title: str, error: ValidationError) -> str:
+    """Every fault of a file or environment in one message, one line each: where, what is expected, what was found."""
     lines = [
         f"  {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (found: {fault['input']!r:.80})"
         if fault["type"] != "missing"

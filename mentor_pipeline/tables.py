@@ -7,6 +7,7 @@ docs/tables.md are made from them too. No table is described anywhere else.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -735,6 +736,7 @@ bytes | bigint | Size.
 kind | text | contacts or failures.
 status | text | running, completed, rejected or failed.
 attempts | integer | How often it was tried.
+failures | integer | How often an attempt ended with an error; killed ones do not count.
 rows | bigint | Rows read.
 new_contacts | bigint | Contacts not known before.
 changed_contacts | bigint | Contacts whose values changed.
@@ -797,3 +799,33 @@ description | text | Meaning."""),
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}
 """All tables by name."""
+
+
+def markdown() -> str:
+    """The content of docs/tables.md, which is never edited by hand."""
+    parts = [
+        "# Tables",
+        (
+            "Made from `mentor_pipeline/tables.py` by `python -m mentor_pipeline.tables > docs/tables.md`: edit the specs, "
+            "not this page. Times are UTC, money is USD with two decimals, columns of the primary key are **bold**."
+        ),
+        (
+            "How a run writes: *replace* makes its frame the whole of the year (of the table, where it has no year); "
+            "*upsert* inserts or replaces by key and leaves other rows; *append* inserts and never changes a row."
+        ),
+    ]
+    for table in TABLES.values():
+        rows = [
+            f"| {f'**{column.name}**' if column.name in table.key else column.name} | {column.type} "
+            f"| {column.description.replace('|', chr(92) + '|')} |"
+            for column in table.columns
+        ]
+        written = f"Written by *{table.write}*."
+        further = " Further columns are text: the custom fields of the year file." if table.extensible else ""
+        parts += [f"## {table.name}", f"{table.description} {written}{further}"]
+        parts.append("\n".join(["| column | type | meaning |", "|---|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

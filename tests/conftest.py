@@ -1,0 +1,27 @@
+"""Fixtures of all tests: a data folder and an empty warehouse in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mentor_pipeline.resources.warehouse import Warehouse
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder that does not exist yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture(params=["duckdb"])
+def warehouse(request: pytest.FixtureRequest, data_dir: Path) -> Warehouse:
+    """An empty warehouse; every test that takes it runs on each database."""
+    makers = {"duckdb": lambda: DuckDBWarehouse(data_dir / "mentors.duckdb", busy_timeout_s=10)}
+    return makers[request.param]()
