@@ -1,0 +1,367 @@
+"""What the clients of both services share: one way to call, to wait, to retry and to say what went wrong.
+
+A `ServiceApi` makes paced calls to one host, tries again only what can succeed later (408, 429, 5xx, no answer) and
+turns every other answer into an `ApiError` that tells an operator which service, which call, what came back, what was
+left untouched and what to do. Keys travel in a header only; they never appear in a URL, a log line, a message or a
+repr. What an answer means (envelopes, pages, error codes inside a body) belongs to `jotform` and `givebutter`.
+"""
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar, Final, TypeAlias
+
+import dagster as dg
+import httpx
+import orjson
+import stamina
+from pydantic import Field, PrivateAttr
+from pyrate_limiter import GCRA, Limiter, Rate, SingleBucketFactory, StateBucket
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from mentor_pipeline.errors import ApiError, ConfigError
+
+Json: TypeAlias = dict[str, Any]
+"""A JSON object as a service sent it."""
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Called after each page with the rows read so far and, where the service tells it, the rows there are."""
+
+TRIES: Final = 6
+TOTAL_TIME: Final = timedelta(minutes=5)
+LONGEST_WAIT: Final = timedelta(minutes=2)
+"""A service that asks for a longer wait than this is not waited for; the error says when to come back."""
+
+_TEMPORARY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_SHOWN_CHARACTERS: Final = 200
+_ESCAPE_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+
+logger = logging.getLogger(__name__)
+
+
+def is_temporary(status: int) -> bool:
+    """True for a status after which the same call may succeed later: 408, 429 and 5xx."""
+    return status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def printable(text: str, *, secret: str = "") -> str:
+    """Foreign text as it may be shown: one short line without the secret, terminal escapes or control characters."""
+    if secret:
+        text = text.replace(secret, "[key]")
+    text = _ESCAPE_SEQUENCE.sub("", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def wait_asked_for(header: str | None, now: datetime) -> timedelta | None:
+    """Read a Retry-After header, seconds or an HTTP date; None when there is none that can be read."""
+    text = (header or "").strip()
+    try:
+        if text.isascii() and text.isdigit():
+            return timedelta(seconds=int(text))
+        moment = parsedate_to_datetime(text)
+    except OverflowError:
+        return timedelta.max
+    except ValueError:
+        return None
+    return max(timedelta(0), (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a service sent back to one call.
+
+    Attributes:
+        call: the call as an operator may see it, e.g. `GET /contacts?page=3`.
+        method: its HTTP method.
+        status: HTTP status.
+        body: the decoded JSON; None when the body is empty or no JSON.
+        text: the body as it may be shown.
+        headers: its headers.
+    """
+
+    call: str
+    method: str
+    status: int
+    body: Any
+    text: str
+    headers: httpx.Headers
+
+
+class ServiceApi(ABC):
+    """Calls to one service.
+
+    Attributes:
+        calls: requests sent so far, those tried again included.
+        retries: how many of them were tried again.
+    """
+
+    service: ClassVar[str]
+    key_setting: ClassVar[str]
+    url_setting: ClassVar[str]
+
+    def __init__(
+        self, key: str, base_url: str, *, timeout_seconds: float, requests_per_second: float | None = None
+    ) -> None:
+        self._key = self._checked_key(key)
+        self._limiter = _limiter(requests_per_second) if requests_per_second else None
+        self.calls = 0
+        self.retries = 0
+        self._retrying = stamina.RetryingCaller(
+            attempts=TRIES, timeout=TOTAL_TIME, wait_initial=0.5, wait_max=30.0, wait_jitter=0.5
+        )
+        # stamina's own hook would print to standard output, where `--json` promises exactly one document.
+        set_on_retry_hooks([_log_retry])
+        self._client = httpx.Client(
+            base_url=self._checked_url(base_url),
+            headers={"User-Agent": f"mentor-pipeline/{_version()}", "Accept": "application/json"}
+            | self._key_header(self._key),
+            timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0)),
+            # A redirect is reported, never followed: httpx would carry a key header of its own name to another host.
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"{type(self).__name__}({self._client.base_url})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Json | None = None,
+        tolerate: Collection[int] = (),
+    ) -> Answer:
+        """Make one call, paced, and tried again while that can help.
+
+        Args:
+            method: HTTP method. Every call we make may be repeated without harm.
+            path: path below the base URL.
+            params: query; it is shown in messages, so it holds no secrets.
+            body: JSON to send.
+            tolerate: error statuses that are an answer to this question; they are returned, not raised.
+
+        Raises:
+            ApiError: the service refused, or gave no answer that can be used.
+        """
+        before = self.calls
+        try:
+            return self._retrying(_worth_another_try, self._once, method, path, params, body, tolerate)
+        except ApiError as error:
+            tries = self.calls - before
+            if tries == 1:
+                raise
+            msg = f"{error} It was tried {tries} times."
+            raise ApiError(
+                msg, retryable=error.retryable, status=error.status, retry_after=error.retry_after
+            ) from error
+        finally:
+            self.retries += self.calls - before - 1
+
+    def error(
+        self, *, call: str, what: str, advice: str, retryable: bool = False, status: int | None = None
+    ) -> ApiError:
+        """An `ApiError` about a reading call, in the form that all of them have."""
+        return ApiError(
+            f"{self.service}, {call}: {what}. Nothing was written. {advice}", retryable=retryable, status=status
+        )
+
+    def shape(self, answer: Answer) -> str:
+        """What a body is, without the people in it."""
+        body = answer.body
+        shape = f"an object of {', '.join(sorted(body))}" if isinstance(body, dict) else f"a {type(body).__name__}"
+        return printable(shape, secret=self._key)
+
+    @abstractmethod
+    def _key_header(self, key: str) -> dict[str, str]:
+        """The header that carries the key."""
+
+    def _status(self, answer: Answer) -> int:
+        """The status that counts; a service that puts one into the body overrides this."""
+        return answer.status
+
+    def _said(self, answer: Answer) -> str:
+        """The service's own words in an error."""
+        message = answer.body.get("message") if isinstance(answer.body, dict) else None
+        return printable(str(message), secret=self._key) if message else answer.text
+
+    def _advice(self, status: int, answer: Answer) -> str:
+        """What an operator should do about an error."""
+        if is_temporary(status):
+            return f"{self.service} is busy or down: wait a while and run it again."
+        if status == HTTPStatus.UNAUTHORIZED:
+            return f"The key in {self.key_setting} is refused: check it, or make a new one."
+        if httpx.codes.is_redirect(status):
+            target = printable(answer.headers.get("location", "another address"), secret=self._key)
+            return f"It points to {target}; that is not followed, the key goes nowhere else: check {self.url_setting}."
+        return f"Trying again will not help: check {self.key_setting}, {self.url_setting} and the year file."
+
+    def _refusal(self, status: int, answer: Answer) -> ApiError:
+        """The error that an answer other than success becomes."""
+        said = f' ("{words}")' if (words := self._said(answer)) else ""
+        answered = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+        return ApiError(
+            f"{self.service}, {answer.call}: answered {answered}{said}. "
+            f"{self._untouched(answer.method, status)} {self._advice(status, answer)}",
+            retryable=is_temporary(status),
+            status=status,
+            retry_after=wait_asked_for(answer.headers.get("retry-after"), datetime.now(UTC)),
+        )
+
+    def _untouched(self, method: str, status: int | None) -> str:
+        if method == "GET":
+            return "Nothing was written."
+        if status is None or is_temporary(status):
+            return f"Whether {self.service} did it is not known; it is safe to do it again."
+        return f"{self.service} changed nothing."
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Json | None,
+        tolerate: Collection[int],
+    ) -> Answer:
+        if self._limiter:
+            self._limiter.try_acquire(self.service)
+        call = f"{method} {path}{f'?{httpx.QueryParams(params)}' if params else ''}"
+        self.calls += 1
+        try:
+            response = self._client.request(method, path, params=params, json=body)
+        except httpx.RequestError as error:
+            reason = printable(f"{type(error).__name__}: {error}".rstrip(": "), secret=self._key)
+            msg = (
+                f"{self.service}, {call}: no usable answer ({reason}). {self._untouched(method, None)} "
+                f"Check the connection and {self.url_setting}, then run it again."
+            )
+            raise ApiError(msg, retryable=True) from error
+        answer = self._answer(call, response)
+        status = self._status(answer)
+        if status not in tolerate and not httpx.codes.is_success(status):
+            raise self._refusal(status, answer)
+        if method == "GET" and status not in tolerate and answer.body is None:
+            raise self.error(
+                call=call,
+                what=f"answered {status}, but {_unreadable(answer)}",
+                advice=f"A proxy or a sign-in page may be in between: check {self.url_setting}.",
+                status=status,
+            )
+        return answer
+
+    def _answer(self, call: str, response: httpx.Response) -> Answer:
+        try:
+            body = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            body = None
+        return Answer(
+            call=call,
+            method=response.request.method,
+            status=response.status_code,
+            body=body,
+            text=printable(response.content[: 20 * _SHOWN_CHARACTERS].decode(errors="replace"), secret=self._key),
+            headers=response.headers,
+        )
+
+    def _checked_key(self, key: str) -> str:
+        key = key.strip()
+        # A header cannot hold anything else, and httpx would show the whole key in its complaint.
+        if not re.fullmatch(r"[!-~]+", key):
+            fault = "holds characters that no key has" if key else "is empty"
+            msg = f"{self.key_setting} {fault}: put the {self.service} key there. Nothing was read or changed."
+            raise ConfigError(msg)
+        return key
+
+    def _checked_url(self, base_url: str) -> httpx.URL:
+        try:
+            url = httpx.URL(base_url.strip())
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query:
+            shown = printable(str(url.copy_with(userinfo=b"", query=None)) or base_url, secret=self._key)
+            msg = (
+                f"{self.url_setting} is {shown!r}: expected an address like https://example.org/api, "
+                "without a key, name or password in it. Nothing was read or changed."
+            )
+            raise ConfigError(msg)
+        return url
+
+
+class ApiResource(dg.ConfigurableResource["ApiResource"]):
+    """Base of the two services' resources: where the service is, the key to it, and one client per run."""
+
+    api_key: str = Field(repr=False, description="Key of the service, as dg.EnvVar.")
+    base_url: str = Field(description="Address of the service.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Longest silence that is waited for.")
+
+    _api: ServiceApi | None = PrivateAttr(default=None)
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, those tried again included."""
+        return self._api.calls if self._api else 0
+
+    @property
+    def retries(self) -> int:
+        """How many of them were tried again."""
+        return self._api.retries if self._api else 0
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Close the connections at the end of a run."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        if self._api:
+            self._api.close()
+            self._api = None
+
+    def _key(self) -> str:
+        """The key itself, also where Dagster did not set the resource up (command line, tests)."""
+        return (self.api_key.get_value() or "") if isinstance(self.api_key, dg.EnvVar) else self.api_key
+
+
+def _worth_another_try(error: Exception) -> bool | timedelta:
+    """Whether to try again, and after how long where the service said so."""
+    if not isinstance(error, ApiError) or not error.retryable:
+        return False
+    if not error.retry_after:
+        return True
+    return error.retry_after if error.retry_after <= LONGEST_WAIT else False
+
+
+def _unreadable(answer: Answer) -> str:
+    """What came instead of JSON; a page in words, but broken data not, for it may hold people's."""
+    if not answer.text:
+        return "with nothing in it"
+    if "html" in answer.headers.get("content-type", ""):
+        return f'with a web page ("{answer.text}")'
+    return "with something that is no complete JSON"
+
+
+def _log_retry(details: RetryDetails) -> None:
+    logger.warning("%s Trying again in %.1f s (try %d).", details.caused_by, details.wait_for, details.retry_num + 1)
+
+
+def _limiter(requests_per_second: float) -> Limiter:
+    """Evenly spaced calls: GCRA with a burst of one keeps no log of calls and needs no background thread."""
+    rate = Rate(limit=max(1, round(requests_per_second * 1000)), interval=1_000_000, burst=1)
+    return Limiter(SingleBucketFactory(StateBucket([rate], GCRA()), schedule_leak=False), buffer_ms=0)
+
+
+def _version() -> str:
+    try:
+        return version("mentor-pipeline")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        return "source"
