@@ -1,0 +1,213 @@
+"""The warehouse in one DuckDB file: the dialect, the opening of the file, and DuckDB's errors in the operator's words.
+
+A DuckDB file has one owner: while a process has it open to write, every other process is kept out, readers too, and
+within one process all connections must be opened in the same way. Hence connections are as short as one call, whoever
+comes second waits a bounded time, and a reader beside a writer of its own process shares the writer's open file.
+What is not DuckDB's own belongs to `warehouse`. (dagster-duckdb's resource is not used: it opens every file to write,
+and leaves the connection open when something is raised.)
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
+from mentor_pipeline.resources.warehouse import Session, Warehouse
+from mentor_pipeline.resources.writer_lock import holder
+from mentor_pipeline.tables import Type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import polars as pl
+
+logger = logging.getLogger(__name__)
+
+_STAGE: Final = "_staged"
+
+
+class DuckDBSession(Session):
+    """One DuckDB connection inside one transaction."""
+
+    native_types: ClassVar[Mapping[Type, str]] = {
+        Type.TEXT: "VARCHAR",
+        Type.INTEGER: "INTEGER",
+        Type.BIGINT: "BIGINT",
+        Type.DOUBLE: "DOUBLE",
+        Type.MONEY: "DECIMAL(12, 2)",
+        Type.BOOLEAN: "BOOLEAN",
+        Type.DATE: "DATE",
+        Type.TIMESTAMP: "TIMESTAMPTZ",
+        Type.JSON: "JSON",
+        Type.TEXT_LIST: "VARCHAR[]",
+        Type.BIGINT_LIST: "BIGINT[]",
+    }
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """See `Session`."""
+        # Fetched to the end: DuckDB 2 refuses the next statement while a result is unfinished.
+        rows = self._connection.execute(sql, list(parameters)).fetchall()
+        return int(rows[0][0]) if rows else 0
+
+    def fetch(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        """See `Session`."""
+        rows: pl.DataFrame = self._connection.sql(sql, params=list(parameters)).pl()
+        return rows
+
+    @contextmanager
+    def staged(self, frame: pl.DataFrame) -> Iterator[str]:
+        """See `Session`."""
+        self._connection.register(_STAGE, frame.to_arrow())
+        yield _STAGE
+        # Not after an error: in an aborted transaction this would fail too and hide the reason.
+        self._connection.unregister(_STAGE)
+
+
+class DuckDBWarehouse(Warehouse):
+    """The warehouse in one DuckDB file.
+
+    Attributes:
+        path: the file; it and its folder are made on the first write.
+        busy_timeout_s: how long to wait for a process that has the file open.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = 30.0) -> None:
+        self.path = path
+        self.busy_timeout_s = busy_timeout_s
+
+    @property
+    def location(self) -> str:
+        """See `Warehouse`."""
+        return f"DuckDB file {self.path}"
+
+    @contextmanager
+    def _session(self, *, write: bool) -> Iterator[DuckDBSession]:
+        connection = self._connect(write=write)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            # Otherwise a name in SQL that is no table may be taken for a Python variable.
+            connection.execute("SET python_enable_replacements = false")
+            connection.execute("BEGIN TRANSACTION" if write else "BEGIN TRANSACTION READ ONLY")
+            try:
+                yield DuckDBSession(connection)
+            except BaseException:
+                with suppress(duckdb.Error):  # rolled back already where the database itself gave up
+                    connection.rollback()
+                raise
+            connection.commit()
+        except duckdb.Error as error:
+            raise WarehouseError(self._explained(error)) from error
+        finally:
+            connection.close()
+
+    def _connect(self, *, write: bool) -> duckdb.DuckDBPyConnection:
+        """Open the file, waiting for a process that holds it."""
+        # Not stamina: its retry messages are set for the whole process, in the words of the two services.
+        waiting = Retrying(
+            retry=retry_if_exception(_is_busy),
+            stop=stop_after_delay(self.busy_timeout_s),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            before_sleep=lambda _: logger.info("%s is in use by another process; waiting", self.path),
+            reraise=True,
+        )
+        try:
+            if write:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not self.path.exists():
+                return duckdb.connect()
+            return waiting(self._open, write=write)
+        except (duckdb.Error, OSError) as error:
+            if _is_busy(error):
+                raise WarehouseBusyError(self._busy(error)) from error
+            raise WarehouseError(self._explained(error)) from error
+
+    def _open(self, *, write: bool) -> duckdb.DuckDBPyConnection:
+        if write:
+            if not self.path.exists():
+                self._make()
+            return duckdb.connect(self.path)
+        try:
+            return duckdb.connect(self.path, read_only=True)
+        except duckdb.ConnectionException:
+            # This process has it open to write, in another thread or further up the stack: share that.
+            return duckdb.connect(self.path)
+
+    def _make(self) -> None:
+        """Make the file, readable by its owner alone, under its name only when it is whole.
+
+        DuckDB refuses a file of which it wrote only the beginning: a process killed there would end every later run.
+        """
+        with TemporaryDirectory(dir=self.path.parent) as folder:
+            new = Path(folder) / self.path.name
+            duckdb.connect(new).close()
+            new.chmod(0o600)
+            with suppress(FileExistsError):  # another process was faster: its file is as good
+                self.path.hardlink_to(new)
+
+    def _busy(self, error: Exception) -> str:
+        """Say who has the file open, since when, and what to do."""
+        found = re.search(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)", str(error))
+        run = holder(self.path.parent)
+        if found is None:
+            who = "another part of this same process"
+        elif run is not None and run.pid == int(found["pid"]):
+            who = str(run)
+        else:
+            who = f"process {found['pid']} ({found['program']})"
+        return (
+            f"The warehouse {self.path} is in use by {who}. Waited {self.busy_timeout_s:.0f} s. Nothing was read or "
+            "changed. Wait until it has finished, or close that program, and try again."
+        )
+
+    def _explained(self, error: Exception) -> str:
+        """Say in the operator's words what DuckDB or the file system said."""
+        said = str(error)
+        for sign, explanation in _EXPLANATIONS.items():
+            if sign in said:
+                return f"The warehouse {self.path} {explanation}"
+        parts = [f"The warehouse {self.path} refused this.", *getattr(error, "__notes__", []), "Nothing was changed."]
+        return " ".join([*parts, f"DuckDB says: {said}"])
+
+
+_INTACT: Final = "What was stored before is intact. Make room and try again."
+_CORRECT: Final = "Nothing was changed. Correct MENTOR_PIPELINE_DATA_DIR."
+_EXPLANATIONS: Final = {
+    "not a valid DuckDB database file": (
+        "is not a DuckDB file. It was left as it is. Put the right file there (a backup), or move this one away to "
+        "start with an empty warehouse."
+    ),
+    "Corrupt database file": (
+        "is damaged. It was left as it is. Put a backup in its place, or move it away to start with an empty warehouse."
+    ),
+    "created with a newer version of DuckDB": (
+        "was written by a newer version of DuckDB than is installed here. It was left as it is. Install the version "
+        "of mentor-pipeline that wrote it."
+    ),
+    "Permission denied": "may not be read or written by this user. Nothing was changed. Change its owner or rights.",
+    "Read-only file system": "is on a read-only disk. Nothing was changed.",
+    "Not a directory": f"cannot be made: a part of its path is a file. {_CORRECT}",
+    "File exists": f"cannot be made: its folder is a file. {_CORRECT}",
+    "Is a directory": f"is a folder. {_CORRECT}",
+    "No space left on device": f"does not fit: the disk is full. {_INTACT}",
+    "File too large": f"does not fit: the file may not grow further. {_INTACT}",
+    "Disk quota exceeded": f"does not fit: the disk quota is used up. {_INTACT}",
+}
+"""What DuckDB and the file system say, and what that means to an operator."""
+
+
+def _is_busy(error: BaseException) -> bool:
+    """True for the refusals that end by themselves: another process, or a reader in this one, has the file open."""
+    return (isinstance(error, duckdb.IOException) and "Could not set lock on file" in str(error)) or (
+        isinstance(error, duckdb.ConnectionException) and "different configuration" in str(error)
+    )

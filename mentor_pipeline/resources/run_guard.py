@@ -1,0 +1,172 @@
+"""What every writing run does around its steps: take the writer lock, and keep its row in `sync_log`.
+
+Dagster sets resources up before the first step and tears them down after the last, also when steps fail; that frame is
+all that is used here. What a run did is read from its own events, so no asset has to report it. The lock itself is in
+`writer_lock`; alerts on failed runs belong to the sensors.
+"""
+
+import getpass
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from mentor_pipeline.domain.findings import to_json
+from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.resources.writer_lock import Holder, holder, writer_lock
+
+BY_TAG: Final = "mentor_pipeline/by"
+"""Run tag with the person who started the run."""
+
+ROW_COUNT: Final = "dagster/row_count"
+"""Materialization metadata with the number of rows a table has."""
+
+_SCHEDULE_TAG: Final = "dagster/schedule_name"
+_SENSOR_TAG: Final = "dagster/sensor_name"
+_JOB_TYPES: Final[Mapping[str, str]] = {
+    "import_contacts": "csv_import",
+    "contact_refresh": "contact_refresh",
+    "export": "export",
+    "archive_duplicates": "archive",
+    "restore_contacts": "archive",
+}
+
+
+class RunGuard(dg.ConfigurableResource["RunGuard"]):
+    """Holds the writer lock for the whole run and writes its `sync_log` row.
+
+    The IO manager depends on it; nothing else needs to. Sensors and readers never take it.
+
+    Attributes:
+        data_dir: folder of the lock file.
+        warehouse: where `sync_log` is.
+        wait_s: how long to wait in line for other runs.
+    """
+
+    data_dir: str
+    warehouse: dg.ResourceDependency[Warehouse]
+    wait_s: float = 3600.0
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RunGuard"]:
+        """Guard one run.
+
+        Raises:
+            WarehouseBusyError: another run held the lock all the time; this one changed nothing.
+        """
+        run, instance, log = context.run, context.instance, context.log
+        if run is None or instance is None or log is None:
+            msg = "RunGuard guards Dagster runs; code outside of runs uses writer_lock."
+            raise dg.DagsterInvariantViolationError(msg)
+        data_dir, by = Path(self.data_dir), triggered_by(run.tags)
+        current = holder(data_dir)
+        if current is not None and (current.pid, current.run_id) == (os.getpid(), run.run_id):
+            # Dagster sets a resource up once for every resource it is nested in; the first holds the lock for all.
+            yield self
+            return
+
+        def report(other: Holder | None, waited: float) -> None:
+            log.info("Waiting for the warehouse since %.0f s: %s", waited, other or "another run is starting")
+
+        with writer_lock(data_dir, run_id=run.run_id, job=run.job_name, by=by, wait_s=self.wait_s, on_wait=report):
+            row = self._begin(run, by)
+            try:
+                yield self
+            finally:
+                self._end(row, instance)
+
+    def _begin(self, run: dg.DagsterRun, by: str) -> dict[str, Any]:
+        """Write the row of a run that starts, and close the rows of runs that were killed."""
+        now = datetime.now(UTC)
+        with self.warehouse.write() as transaction:
+            log = transaction.read_or_empty("sync_log")
+            initialized = pl.col("sync_type").eq("initialization") & pl.col("status").eq("completed")
+            row: dict[str, Any] = {
+                "id": run.run_id,
+                "sync_type": sync_type(run.job_name, run.tags, first_sync=log.filter(initialized).is_empty()),
+                "status": "running",
+                "triggered_by": by,
+                "started_at": now,
+                "run_id": run.run_id,
+            }
+            # The lock is ours, so nobody else is running, whatever the log says.
+            left = log.filter(pl.col("status").eq("running") & pl.col("id").ne(run.run_id)).with_columns(
+                status=pl.lit("failed"), finished_at=pl.lit(now), error_message=pl.lit("ended without finishing")
+            )
+            transaction.upsert("sync_log", left)
+            transaction.upsert("sync_log", pl.DataFrame([row]))
+        return row
+
+    def _end(self, row: dict[str, Any], instance: dg.DagsterInstance) -> None:
+        """Complete the row of a run by what its events say."""
+        now = datetime.now(UTC)
+        failures = _failures(instance, row["id"])
+        row |= {
+            "status": "failed" if failures else "completed",
+            "finished_at": now,
+            "duration_s": (now - row["started_at"]).total_seconds(),
+            "records": to_json(_row_counts(instance, row["id"])),
+            "error_message": "\n".join(failures) or None,
+        }
+        self.warehouse.upsert("sync_log", pl.DataFrame([row]))
+
+
+def triggered_by(tags: Mapping[str, str]) -> str:
+    """Who or what started a run: its person, schedule or sensor, else the user of this process."""
+    named = (tags[tag] for tag in (BY_TAG, _SCHEDULE_TAG, _SENSOR_TAG) if tag in tags)
+    return next(named, None) or getpass.getuser()
+
+
+def sync_type(job: str, tags: Mapping[str, str], *, first_sync: bool) -> str:
+    """Kind of a run in `sync_log`: by its job, and for a sync by whether it is the first ever or a schedule's."""
+    if job in _JOB_TYPES:
+        return _JOB_TYPES[job]
+    if job == "sync" and first_sync:
+        return "initialization"
+    return "automated" if _SCHEDULE_TAG in tags else "manual"
+
+
+def _events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    entries = instance.all_logs(run_id, of_type=kind)
+    return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+
+
+def _row_counts(instance: dg.DagsterInstance, run_id: str) -> dict[str, object]:
+    """Rows by table, of the tables that a run stored."""
+    counts: dict[str, object] = {}
+    for event in _events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
+        materialization = event.step_materialization_data.materialization
+        if ROW_COUNT in materialization.metadata:
+            counts[materialization.asset_key.path[-1]] = materialization.metadata[ROW_COUNT].value
+    return counts
+
+
+def _failures(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """What went wrong in a run, one line each: resources, steps, failed blocking checks in their own words."""
+    checks: dict[str | None, list[str]] = {}
+    for event in _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        check = event.asset_check_evaluation_data
+        if not check.passed and check.blocking:
+            words = f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
+            checks.setdefault(event.step_key, []).append(words)
+    lines = [
+        f"before the first step: {_words(event)}"
+        for event in _events(instance, run_id, dg.DagsterEventType.RESOURCE_INIT_FAILURE)
+    ]
+    for event in _events(instance, run_id, dg.DagsterEventType.STEP_FAILURE):
+        told = checks.get(event.step_key) or [_words(event)]
+        lines += [f"{event.step_key}: {words}" for words in told]
+    if _events(instance, run_id, dg.DagsterEventType.RUN_CANCELING):
+        lines.append("canceled by a person")
+    return lines
+
+
+def _words(event: dg.DagsterEvent) -> str:
+    """What the exception of a failure said, without Dagster's own around it."""
+    error = getattr(event.event_specific_data, "error", None)
+    return (error.cause or error).message.strip() if error else "failed"
