@@ -1,0 +1,484 @@
+"""Importing one file so that it counts exactly once, whatever happens (R12).
+
+An attempt reads the file once, notes itself in `csv_import_log` as running, and then writes contacts, problems and its
+completed ledger row in one transaction: a killed attempt leaves nothing but a row that says `running`. What a file
+says is read in `domain`; which files of the inbox are tried, and when, is planned in `inbox`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import polars as pl
+
+from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
+from mentor_pipeline.domain.duplicates import duplicate_groups
+from mentor_pipeline.domain.failures_csv import read_failures
+from mentor_pipeline.domain.findings import Problem, problem_rows
+from mentor_pipeline.domain.knowledge import Reading, is_partial, learn, listed_count
+from mentor_pipeline.domain.normalise import comparable_mn_id
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WarehouseError
+from mentor_pipeline.operator.inbox import MAX_FAILURES, already_imported, put_away
+from mentor_pipeline.tables import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from mentor_pipeline.domain.contacts_csv import ContactsFile
+    from mentor_pipeline.domain.knowledge import Learned
+    from mentor_pipeline.resources.warehouse import Transaction, Warehouse
+    from mentor_pipeline.settings import ProgramYear
+
+CONTACTS_SOURCE: Final = "givebutter/contacts"
+"""The row of `source_reads` that tells how far the contacts are known."""
+CONTACTS_ASSET: Final = "import_contacts"
+FAILURES_ASSET: Final = "import_failures"
+"""Whose findings an import's problems are in `detected_problems`."""
+
+_LEDGER: Final = TABLES["csv_import_log"]
+_COUNTS: Final = (
+    "rows",
+    "new_contacts",
+    "changed_contacts",
+    "missing_contacts",
+    "mentors_matched",
+    "new_contact_ids_captured",
+    "duplicates_detected",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutcome:
+    """What an import did.
+
+    Attributes:
+        status: completed, or already (this content was imported before; nothing was changed).
+        kind: contacts or failures.
+        sha256: the content.
+        filename: the file's name.
+        message: what an operator should know.
+        counts: as in `csv_import_log`: rows, new_contacts, changed_contacts, missing_contacts, mentors_matched,
+            new_contact_ids_captured, duplicates_detected.
+        is_partial: True when the file was taken for a part of the contacts.
+        moved_to: where the file lies now, when it came from the inbox.
+    """
+
+    status: Literal["completed", "already"]
+    kind: FileKind
+    sha256: str
+    filename: str
+    message: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    is_partial: bool = False
+    moved_to: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one attempt needs to know of its surroundings."""
+
+    path: Path
+    kind: FileKind
+    warehouse: Warehouse
+    now: datetime
+    actor: str
+    run_id: str | None
+    inbox: Path | None
+    _started: float = field(default_factory=time.monotonic)
+
+    def later(self) -> datetime:
+        """The time, counted on from `now`."""
+        return self.now + timedelta(seconds=time.monotonic() - self._started)
+
+    @property
+    def is_from_inbox(self) -> bool:
+        return self.inbox is not None and self.path.parent.resolve() == self.inbox.resolve()
+
+    def put_away(self, folder: Literal["done", "rejected"], note: str = "") -> Path | None:
+        """Move the file when it came from the inbox; where it lies now."""
+        if self.inbox is None or not self.is_from_inbox:
+            return None
+        return put_away(self.path, self.inbox, folder, note)
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Write the ledger row in a transaction of its own."""
+        self.warehouse.upsert(_LEDGER.name, _ledger_frame(row))
+
+
+def import_csv(
+    path: Path,
+    *,
+    warehouse: Warehouse,
+    program: ProgramYear,
+    now: datetime,
+    actor: str,
+    run_id: str | None,
+    allow_shrink: bool = False,
+    inbox: Path | None = None,
+) -> ImportOutcome:
+    """Import whichever kind of file a person dropped: a contacts export, or a `-failed.csv`."""
+    try:
+        with path.open("rb") as file:
+            kind = kind_of(file.read(1 << 20), path.name)
+    except OSError:
+        kind = FileKind.OTHER  # the import itself says what is the matter with the file
+    attempt = _Attempt(
+        path,
+        FileKind.FAILURES if kind is FileKind.FAILURES else FileKind.CONTACTS,
+        warehouse,
+        now,
+        actor,
+        run_id,
+        inbox,
+    )
+    if attempt.kind is FileKind.FAILURES:
+        return _import_failures(attempt, program)
+    return _import_contacts(attempt, program, allow_shrink=allow_shrink)
+
+
+def import_contacts_csv(
+    path: Path,
+    *,
+    warehouse: Warehouse,
+    program: ProgramYear,
+    now: datetime,
+    actor: str,
+    run_id: str | None,
+    allow_shrink: bool = False,
+    inbox: Path | None = None,
+) -> ImportOutcome:
+    """Import a contacts export, once for each content.
+
+    Args:
+        path: the file.
+        warehouse: where to; the caller holds the writer lock.
+        program: whose mentors are counted, and the numbers of R12.
+        now: the time.
+        actor: who dropped it.
+        run_id: the Dagster run.
+        allow_shrink: a person says that this is the full list, however short; a file that was taken for a part before
+            is then imported again.
+        inbox: the inbox; a file that lies in it is put away afterwards. Files from elsewhere stay where they are.
+
+    Raises:
+        FileRejectedError: the file cannot be imported; the ledger, and a text beside the file, say why.
+        MentorPipelineError: something else failed; nothing was written, and it can be tried again.
+    """
+    attempt = _Attempt(path, FileKind.CONTACTS, warehouse, now, actor, run_id, inbox)
+    return _import_contacts(attempt, program, allow_shrink=allow_shrink)
+
+
+def import_failures_csv(
+    path: Path,
+    *,
+    warehouse: Warehouse,
+    program: ProgramYear,
+    now: datetime,
+    actor: str,
+    run_id: str | None,
+    inbox: Path | None = None,
+) -> ImportOutcome:
+    """Read a `-failed.csv`: one `import_refused` for each row; otherwise as `import_contacts_csv`.
+
+    Refusals of mentors who are not in this file stay as they are: an import may come back in several files.
+    """
+    return _import_failures(_Attempt(path, FileKind.FAILURES, warehouse, now, actor, run_id, inbox), program)
+
+
+# -- one attempt --------------------------------------------------------------------------------------------------
+
+
+def _import(
+    attempt: _Attempt,
+    read: Callable[[bytes], Callable[[Transaction], dict[str, Any]]],
+    *,
+    is_wanted_again: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+) -> ImportOutcome:
+    """One attempt, from the file's bytes to its ledger row.
+
+    Args:
+        attempt: its surroundings.
+        read: takes the bytes, and returns what writes them and answers with columns of the ledger.
+        is_wanted_again: True when a content is to be imported again although it was imported (its ledger row).
+    """
+    try:
+        data = _bytes(attempt.path)
+    except FileNotFoundError as error:
+        return _put_away_meanwhile(attempt, error)
+    sha256 = hashlib.sha256(data).hexdigest()
+    with attempt.warehouse.write() as transaction:
+        earlier = _entry(transaction, sha256)
+        is_done = earlier is not None and earlier["status"] == "completed" and not is_wanted_again(earlier)
+        row = _begun(attempt, data, sha256, earlier)
+        if not is_done:
+            transaction.upsert(_LEDGER.name, _ledger_frame(row))
+    if earlier is not None and is_done:
+        return _already(attempt, earlier)
+    try:
+        write = read(data)
+        with attempt.warehouse.write() as transaction:
+            now_known = _entry(transaction, sha256)
+            is_done = now_known is not None and now_known["status"] == "completed"
+            if not is_done:
+                row |= write(transaction) | {"status": "completed", "finished_at": attempt.later()}
+                transaction.upsert(_LEDGER.name, _ledger_frame(row))
+    except FileRejectedError as error:
+        _reject(attempt, row, str(error))
+        raise
+    except Exception as error:
+        _note_failure(attempt, row, error)
+        raise
+    if now_known is not None and is_done:  # somebody who does not hold the writer lock was faster
+        return _already(attempt, now_known)
+    return ImportOutcome(
+        status="completed",
+        kind=attempt.kind,
+        sha256=sha256,
+        filename=attempt.path.name,
+        message=row["message"],
+        counts={name: row[name] for name in _COUNTS if row.get(name) is not None},
+        is_partial=bool(row.get("is_partial")),
+        moved_to=attempt.put_away("done"),
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    """The file as one piece.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        MentorPipelineError: it cannot be read, or changed while it was read.
+    """
+    try:
+        before = path.stat()
+        data = path.read_bytes()
+        after = path.stat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Nothing of it was imported. Make it readable and try again."
+        raise MentorPipelineError(msg) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
+        msg = f"{path} is still being written. Nothing of it was imported; try again when it is complete."
+        raise MentorPipelineError(msg)
+    return data
+
+
+def _put_away_meanwhile(attempt: _Attempt, error: FileNotFoundError) -> ImportOutcome:
+    """A file of the inbox that another run has imported and put away since this one was asked for is no fault."""
+    ledger = attempt.warehouse.read_or_empty(_LEDGER.name)
+    same_name = ledger.filter((pl.col("filename") == attempt.path.name) & (pl.col("status") == "completed"))
+    if not attempt.is_from_inbox or same_name.is_empty():
+        msg = f"There is no file {attempt.path}. Nothing was imported."
+        raise FileRejectedError(msg) from error
+    return _already(attempt, same_name.sort("finished_at").row(-1, named=True))
+
+
+def _already(attempt: _Attempt, entry: Mapping[str, Any]) -> ImportOutcome:
+    message = already_imported(entry)
+    moved_to = attempt.put_away("done", message)
+    return ImportOutcome("already", attempt.kind, entry["sha256"], attempt.path.name, message, moved_to=moved_to)
+
+
+def _entry(transaction: Transaction, sha256: str) -> dict[str, Any] | None:
+    found = transaction.read_or_empty(_LEDGER.name).filter(pl.col("sha256") == sha256)
+    return None if found.is_empty() else found.row(0, named=True)
+
+
+def _begun(attempt: _Attempt, data: bytes, sha256: str, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The ledger row of an attempt that begins."""
+    return {
+        "sha256": sha256,
+        "filename": attempt.path.name if earlier is None else earlier["filename"],
+        "bytes": len(data),
+        "kind": attempt.kind.value,
+        "status": "running",
+        "attempts": 1 if earlier is None else earlier["attempts"] + 1,
+        "failures": 0 if earlier is None else earlier["failures"] or 0,
+        "started_at": attempt.now,
+        "uploaded_by": attempt.actor,
+        "run_id": attempt.run_id,
+    }
+
+
+def _ledger_frame(row: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([row], schema={name: _LEDGER.schema[name] for name in row})
+
+
+def _note_failure(attempt: _Attempt, row: dict[str, Any], error: Exception) -> None:
+    """Keep that an attempt failed; the third failure rejects the file."""
+    row["failures"] += 1
+    if row["failures"] >= MAX_FAILURES:
+        reason = f"{attempt.path.name} could not be imported in {row['failures']} attempts; nothing of it was. {error}"
+        _reject(attempt, row, reason)
+        return
+    row |= {"status": "failed", "message": str(error), "finished_at": attempt.later()}
+    with suppress(WarehouseError):  # the warehouse itself may be what failed; the first error is the one to show
+        attempt.note(row)
+
+
+def _reject(attempt: _Attempt, row: dict[str, Any], reason: str) -> None:
+    row |= {"status": "rejected", "message": reason, "finished_at": attempt.later()}
+    with suppress(WarehouseError):  # without its ledger row the file stays in the inbox and is judged again
+        attempt.note(row)
+        attempt.put_away("rejected", reason)
+
+
+def _put_problems(
+    transaction: Transaction, asset: str, year: int, problems: Collection[Problem], kept: pl.DataFrame | None = None
+) -> None:
+    """Make these (and the kept ones) all problems that this kind of import found for the year."""
+    rows = problem_rows(year, problems).with_columns(asset=pl.lit(asset))
+    if kept is not None:
+        rows = pl.concat([rows, kept.select(rows.columns)]).unique("id", keep="first", maintain_order=True)
+    transaction.replace_slice("detected_problems", rows, {"asset": asset, "year": year})
+
+
+# -- contacts -----------------------------------------------------------------------------------------------------
+
+
+def _import_contacts(attempt: _Attempt, program: ProgramYear, *, allow_shrink: bool) -> ImportOutcome:
+    def read(data: bytes) -> Callable[[Transaction], dict[str, Any]]:
+        file = read_contacts(data, attempt.path.name, now=attempt.now)
+        return lambda transaction: _write_contacts(transaction, file, attempt, program, allow_shrink=allow_shrink)
+
+    return _import(attempt, read, is_wanted_again=lambda entry: allow_shrink and bool(entry["is_partial"]))
+
+
+def _write_contacts(
+    transaction: Transaction, file: ContactsFile, attempt: _Attempt, program: ProgramYear, *, allow_shrink: bool
+) -> dict[str, Any]:
+    known = transaction.read_or_empty("raw_gb_full_contacts")
+    reads = transaction.read_or_empty("source_reads").filter(pl.col("source") == CONTACTS_SOURCE)
+    last_read = reads.row(0, named=True) if not reads.is_empty() else {}
+    known_count = listed_count(known)
+    too_short = is_partial(file.row_count, known_count, program.matching.partial_below_percent)
+    is_full = (allow_shrink or not too_short) and not file.has_unknown_ids
+    reading = Reading(
+        file.contacts,
+        file.known_at,
+        "csv",
+        is_complete=is_full,
+        custom_labels=file.custom_labels,
+        also_there=file.set_aside_ids,
+        csv_filename=attempt.path.name,
+        csv_uploaded_at=attempt.now,
+    )
+    learned = learn(
+        known,
+        reading,
+        full_read_at=last_read.get("full_read_at"),
+        now=attempt.now,
+        mn_id_prefix=program.mn_id_prefix,
+    )
+    transaction.upsert("raw_gb_full_contacts", learned.rows)
+    if is_full and file.known_at is not None:
+        _confirm(transaction, file, file.known_at, last_read)
+    notes = [*file.set_aside, *([] if is_full else [_partial_problem(file, attempt, known_count)])]
+    _put_problems(transaction, CONTACTS_ASSET, program.year, notes)
+    return {
+        "rows": file.row_count,
+        "new_contacts": learned.new_count,
+        "changed_contacts": learned.changed_count,
+        "missing_contacts": learned.missing_count,
+        "is_partial": not is_full,
+        "message": _summary(file, learned, notes),
+        **_seen_of_mentors(transaction, file, program.year),
+    }
+
+
+def _confirm(transaction: Transaction, file: ContactsFile, known_at: datetime, last_read: Mapping[str, Any]) -> None:
+    """Keep that all contacts are known as of the file.
+
+    `read_at`, where the next incremental read of the API begins, moves only when the API was read before and the file
+    tells all that is kept: what the file does not tell has to be fetched.
+    """
+    if last_read.get("full_read_at") is not None and known_at < last_read["full_read_at"]:
+        return
+    read_at = last_read.get("read_at")
+    if read_at is not None and file.told_everything:
+        read_at = max(read_at, known_at)
+    row = {
+        "source": CONTACTS_SOURCE,
+        "read_at": read_at,
+        "full_read_at": known_at,
+        "full_row_count": file.row_count,
+    }
+    transaction.upsert("source_reads", pl.DataFrame([row], schema=TABLES["source_reads"].schema))
+
+
+def _partial_problem(file: ContactsFile, attempt: _Attempt, known_count: int) -> Problem:
+    if file.has_unknown_ids:
+        why = "has rows whose contact id cannot be read, so nobody can be called missing"
+    else:
+        why = f"has {file.row_count} contacts of {known_count} known, so it is a part of them"
+    return Problem(
+        type="partial_contacts_file",
+        message=f"{attempt.path.name} {why}. Its contacts were updated, none was marked missing. If it is the full "
+        "list, import it again with --allow-shrink.",
+        source_table="raw_gb_full_contacts",
+        current_value=str(file.row_count),
+        suggested_value=str(known_count),
+        context={"file": attempt.path.name, "rows": file.row_count, "known": known_count},
+        key=(attempt.path.name,),
+    )
+
+
+def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> str:
+    counts = f"{learned.new_count} new, {learned.changed_count} changed, {learned.missing_count} no longer there"
+    parts = [f"{file.row_count} contacts: {counts}."]
+    if file.known_at is None:
+        parts.append(
+            "Nothing in the file or its name tells how old it is, so only contacts that were not known were added."
+        )
+    elif learned.outdated_count:
+        parts.append(
+            f"{learned.outdated_count} were left as they are: something newer than {file.known_at:%Y-%m-%d %H:%M} UTC, "
+            "the age of the file, is known of them."
+        )
+    return " ".join([*parts, *(problem.message for problem in notes[-5:])])
+
+
+def _seen_of_mentors(transaction: Transaction, file: ContactsFile, year: int) -> dict[str, int]:
+    """What the file means for the year's mentors, and how many groups of duplicates it holds."""
+    everyone = transaction.read_or_empty("raw_gb_full_contacts")
+    contacts = everyone.join(file.contacts.select("contact_id"), on="contact_id", how="semi")
+    mentors = transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=year)
+    unlinked = mentors.filter(pl.col("gb_contact_id").is_null()).get_column("mn_id")
+    awaited = [comparable_mn_id(mn_id) for mn_id in unlinked]
+    return {
+        "mentors_matched": mentors.join(contacts, left_on="gb_contact_id", right_on="contact_id", how="semi").height,
+        "new_contact_ids_captured": contacts.filter(pl.col("external_mn_id").is_in(awaited)).height,
+        "duplicates_detected": duplicate_groups(contacts, mentors).height,
+    }
+
+
+# -- refused rows -------------------------------------------------------------------------------------------------
+
+
+def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
+    columns = ["contact_id", "external_id", "first_name", "last_name", "archived_at", "missing_since"]
+
+    def write(transaction: Transaction, data: bytes) -> dict[str, Any]:
+        contacts = transaction.read_or_empty("raw_gb_full_contacts", columns=columns)
+        file = read_failures(data, attempt.path.name, contacts=contacts, mn_id_prefix=program.mn_id_prefix)
+        earlier = transaction.read_or_empty("detected_problems", year=program.year).filter(
+            pl.col("asset") == FAILURES_ASSET
+        )
+        told_anew = [problem.mn_id for problem in file.problems if problem.mn_id is not None]
+        kept = earlier.filter(~pl.col("mn_id").is_in(told_anew).fill_null(value=False))
+        _put_problems(transaction, FAILURES_ASSET, program.year, file.problems, kept)
+        return {
+            "rows": file.rows.height,
+            "message": f"{file.rows.height} rows were refused by Givebutter; {len(file.taken_external_ids)} because "
+            "another contact holds the External ID. Each is listed as import_refused with its cause and what to do.",
+        }
+
+    return _import(attempt, lambda data: lambda transaction: write(transaction, data))

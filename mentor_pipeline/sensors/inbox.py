@@ -1,0 +1,139 @@
+"""The sensor that sees files dropped into the inbox and asks for a run of `import_contacts` for each.
+
+What to do with a file is decided by `operator.inbox.plan`; here are only Dagster's parts: the cursor, the run requests
+and what Dagster knows of earlier runs. The cursor is a speed-up (sizes, times and hashes of the last tick): lost, it
+costs one tick, since what was imported is in the ledger. The sensor never writes to the warehouse and never waits for
+a run; it only moves away files that were dealt with before.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+import orjson
+
+from mentor_pipeline.domain.findings import to_json
+from mentor_pipeline.errors import WarehouseBusyError
+from mentor_pipeline.operator.inbox import EarlierRuns, InboxFile, Plan, import_run_config, observe, plan, tidy
+from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.resources.writer_lock import holder
+from mentor_pipeline.settings import Settings
+from mentor_pipeline.tables import TABLES
+
+LEDGER: Final = "csv_import_log"
+SHA_TAG: Final = "mentor_pipeline/sha256"
+FILE_TAG: Final = "mentor_pipeline/file"
+STARTING_TIME: Final = timedelta(minutes=1)
+"""A run that started longer ago while nobody holds the writer lock was killed, whatever Dagster still believes."""
+
+_RUNS_LOOKED_AT: Final = 50
+_ENDED: Final = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+_NOT_BEGUN: Final = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED}
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+def build_inbox_sensor(
+    job: Any,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    interval_s: int = 30,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+) -> dg.SensorDefinition:
+    """The inbox sensor, for the job that imports one file.
+
+    Args:
+        job: a job, or what `dg.define_asset_job` returns; its asset `raw_gb_full_contacts` takes the config that
+            `import_run_config` makes.
+        clock: the time.
+        interval_s: seconds between ticks; a file is settled when two ticks see it the same.
+        default_status: whether it runs unless somebody stops it.
+    """
+
+    @dg.sensor(
+        name="inbox_sensor",
+        job=job,
+        minimum_interval_seconds=interval_s,
+        default_status=default_status,
+        description="Imports the Givebutter files that are dropped into the inbox, each content once.",
+    )
+    def inbox_sensor(
+        context: dg.SensorEvaluationContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.SensorResult:
+        inbox = settings.inbox_dir
+        previous = _read_cursor(context.cursor)
+        files = observe(inbox, previous)
+        cursor = _cursor(files)
+        settled = [file.sha256 for file in files if file.sha256 is not None]
+        try:
+            ledger = warehouse.read_or_empty(LEDGER) if settled else TABLES[LEDGER].empty()
+        except WarehouseBusyError as error:
+            return dg.SensorResult(skip_reason=f"Tried again at the next tick: {error}", cursor=cursor)
+        alive = holder(settings.data_dir) if settled else None
+        live_run_id = alive.run_id if alive else None
+        now = clock()
+        runs = {sha256: _earlier_runs(context.instance, sha256, live_run_id, now) for sha256 in settled}
+        planned = plan(files, ledger, previous, now, runs=runs, live_run_id=live_run_id)
+        tidy(inbox, planned)
+        requests = [
+            dg.RunRequest(
+                run_key=ready.run_key,
+                run_config=import_run_config(inbox / ready.file.name),
+                tags={SHA_TAG: str(ready.file.sha256), FILE_TAG: ready.file.name},
+            )
+            for ready in planned.ready
+        ]
+        if not requests:
+            return dg.SensorResult(skip_reason=_reason(planned), cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+    return inbox_sensor
+
+
+def _read_cursor(cursor: str | None) -> dict[str, InboxFile]:
+    """The files of the last tick, by name; none when there was no tick, or its cursor cannot be read."""
+    try:
+        files = orjson.loads(cursor or "{}")
+        return {name: InboxFile(name, int(size), int(mtime), sha256) for name, (size, mtime, sha256) in files.items()}
+    except (ValueError, TypeError, AttributeError):  # typed in by hand, or another version's
+        return {}
+
+
+def _cursor(files: Iterable[InboxFile]) -> str:
+    return to_json({file.name: [file.size, file.mtime_ns, file.sha256] for file in files})
+
+
+def _reason(planned: Plan) -> str:
+    if planned.waiting:
+        return "; ".join(f"{file.name}: {file.reason}" for file in planned.waiting[:5])
+    return f"{len(planned.done_with)} files were put away" if planned.done_with else "The inbox is empty."
+
+
+def _earlier_runs(instance: dg.DagsterInstance, sha256: str, live_run_id: str | None, now: datetime) -> EarlierRuns:
+    """What Dagster knows of the runs for one content."""
+    records = instance.get_run_records(dg.RunsFilter(tags={SHA_TAG: sha256}), limit=_RUNS_LOOKED_AT)
+    ends = [datetime.fromtimestamp(record.end_time, UTC) for record in records if record.end_time is not None]
+    return EarlierRuns(
+        count=len(records),
+        failures=sum(
+            record.dagster_run.status in {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+            for record in records
+        ),
+        last_end=max(ends, default=None),
+        in_progress=any(_is_in_progress(record, live_run_id, now) for record in records),
+    )
+
+
+def _is_in_progress(record: dg.RunRecord, live_run_id: str | None, now: datetime) -> bool:
+    status = record.dagster_run.status
+    if status in _ENDED:
+        return False
+    if status in _NOT_BEGUN or live_run_id is not None:
+        return True
+    return record.start_time is None or now - datetime.fromtimestamp(record.start_time, UTC) < STARTING_TIME

@@ -1,0 +1,103 @@
+"""A file that is accepted never has a value in a wrong column; a refusal names the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mentor_pipeline.domain.strict_csv import read_header, read_sheet
+from mentor_pipeline.errors import FileRejectedError
+
+CELL = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\ufeff\r"), max_size=12)
+TRICKY = st.sampled_from(["", 'say "hi"', "a, b", "two\nlines", "two\r\nlines", "📝 ok", "=1+1", "  ", '"', "\u2028"])
+ROWS = st.integers(2, 5).flatmap(
+    lambda width: st.lists(st.lists(CELL | TRICKY, min_size=width, max_size=width), min_size=1, max_size=8)
+)
+
+
+def written(rows: list[list[str]], *, end: str = "\n", quoting: int = csv.QUOTE_MINIMAL) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=end, quoting=quoting)
+    writer.writerow([f"c{position}" for position in range(len(rows[0]))])
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def cells_of(data: bytes) -> list[list[str]]:
+    return [list(row) for row in read_sheet(data, "f.csv").cells.iter_rows()]
+
+
+@settings(deadline=None)
+@given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+def test_what_was_written_is_read(rows: list[list[str]], end: str, quoting: int) -> None:
+    assert cells_of(written(rows, end=end, quoting=quoting)) == rows
+
+
+@settings(deadline=None)
+@given(ROWS, st.data())
+def test_an_accepted_file_has_every_value_in_its_column(rows: list[list[str]], data: st.DataObject) -> None:
+    """Whatever single character is lost or added: the file is refused, or read as a strict parser reads it."""
+    good = written(rows).decode()
+    at = data.draw(st.integers(0, len(good) - 1))
+    put = data.draw(st.sampled_from(["", '"', ",", "\n", "\r", "x"]))
+    damaged = (good[:at] + put + good[at + data.draw(st.integers(0, 1)) :]).encode()
+    try:
+        read = cells_of(damaged)
+    except FileRejectedError:
+        return
+    strict = csv.reader(io.StringIO(damaged.decode(), newline=""), strict=True)
+    expected = [row for row in strict if "".join(row).strip(" \t") or len(row) > 1][1:]
+    assert read == expected
+    assert {len(row) for row in expected} == {len(read_header(damaged, "f.csv"))}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b" \r\n\r\n", "the file is empty"),
+        (b"a,b\r\n", "a header but not one row"),
+        (b"a,b\n1,2\n3\n", "line 3 has 1 cells where the header has 2"),
+        (b'a,b\n"1\n1",2\n3,4,5\n', "line 4 has 3 cells where the header has 2"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: a quotation mark"),
+        (b'a,b\n1,x"y"\n', "line 2: a quotation mark"),
+        (b'a,b\n1,"x"y\n', "line 2: a quotation mark"),
+        (b"a,b\n1,2\n3,\x004\n", "line 3 holds a NUL byte"),
+        (b"a,b\n1,2\n3\r4,5\n", "line 3 holds a line end"),
+        ("a,b\n1,é\n".encode("latin-1"), "line 2 is not UTF-8 (byte 0xE9)"),
+        ("a,b\n1,é\n".encode("utf-16"), "UTF-16"),
+        ("a,b\n1,é\n".encode("utf-16-le"), "UTF-16"),
+        (b"a,b,a\n1,2,3\n", "the column 'a' is there 2 times"),
+        (b"a,,b\n1,2,3\n", "column 2 has no name"),
+        (b"\xff\xd8\xff\xe0 JFIF", "a JPEG picture"),
+        (b"PK\x03\x04 xl/workbook.xml", "an Excel workbook"),
+    ],
+)
+def test_a_refusal_names_the_fault_and_the_line(data: bytes, says: str) -> None:
+    with pytest.raises(FileRejectedError) as refused:
+        read_sheet(data, "contacts.csv")
+    assert str(refused.value).startswith("contacts.csv: ")
+    assert says in str(refused.value)
+    assert "Nothing of it was imported" in str(refused.value)
+
+
+def test_a_cell_of_ten_megabytes_is_read_whole() -> None:
+    long = "x" * 10_000_000
+    assert cells_of(f"a,b\n1,{long}\n".encode()) == [["1", long]]
+
+
+def test_blank_lines_are_skipped_and_lines_still_counted() -> None:
+    sheet = read_sheet(b'\r\na,b\r\n\r\n"1\n1",2\r\n\r\n3,4\r\n\r\n', "f.csv")
+    assert sheet.cells.rows() == [("1\n1", "2"), ("3", "4")]
+    assert [sheet.line(0), sheet.line(1)] == [4, 7]
+
+
+def test_the_header_can_be_read_from_the_beginning_of_a_file() -> None:
+    """The cut may fall into the middle of a character."""
+    data = "\ufeffName , 📝  Sign Up Complete\nAda,é".encode()
+    assert read_header(data[:-1], "f.csv") == ("Name", "📝 Sign Up Complete")

@@ -1,0 +1,478 @@
+"""Files of the inbox: which are ready, and what an import leaves in the warehouse and in the folder."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from mentor_pipeline.domain.api_contacts import contact_rows
+from mentor_pipeline.domain.knowledge import Reading, learn
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
+from mentor_pipeline.operator.imports import (
+    CONTACTS_SOURCE,
+    ImportOutcome,
+    import_contacts_csv,
+    import_csv,
+    import_failures_csv,
+)
+from mentor_pipeline.operator.inbox import (
+    EarlierRuns,
+    InboxFile,
+    Plan,
+    import_run_config,
+    observe,
+    plan,
+    put_away,
+    tidy,
+)
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.givebutter import GivebutterResource
+from mentor_pipeline.simulator import Simulator, World, generate_world
+from mentor_pipeline.tables import TABLES
+from tests.builders import YEAR, contact, mentor, program, row, together
+
+NOW = datetime(2025, 10, 28, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LEDGER = TABLES["csv_import_log"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    return DuckDBWarehouse(tmp_path / "mentors.duckdb")
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    path = tmp_path / "inbox"
+    path.mkdir()
+    return path
+
+
+def export(ids: range, name: str = "Ada", modified: str = "2025-10-28 09:00:00") -> str:
+    lines = [f"{number},{name},Elm{number},{modified}" for number in ids]
+    return "\n".join(["Givebutter Contact ID,First Name,Last Name,Last Modified (UTC)", *lines, ""])
+
+
+def dropped(inbox: Path, name: str, text: str) -> Path:
+    path = inbox / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def imported(path: Path, warehouse: DuckDBWarehouse, inbox: Path | None = None, **more: Any) -> ImportOutcome:
+    given = {"program": program(), "now": NOW, "actor": "pat", "run_id": "run-1", **more}
+    return import_contacts_csv(path, warehouse=warehouse, inbox=inbox, **given)
+
+
+def ledger(warehouse: DuckDBWarehouse) -> dict[str, Any]:
+    """The only row of the ledger."""
+    (entry,) = warehouse.read("csv_import_log").to_dicts()
+    return entry
+
+
+def contents(warehouse: DuckDBWarehouse) -> dict[str, pl.DataFrame]:
+    return {name: warehouse.read_or_empty(name) for name in ("raw_gb_full_contacts", "source_reads", "csv_import_log")}
+
+
+# -- planning -----------------------------------------------------------------------------------------------------
+
+
+def seen(name: str = "a.csv", size: int = 10, sha256: str | None = "abc") -> InboxFile:
+    return InboxFile(name, size, 1, sha256)
+
+
+def planned(*files: InboxFile, entry: dict[str, Any] | None = None, now: datetime = NOW, **more: Any) -> Plan:
+    entries = LEDGER.empty() if entry is None else row("csv_import_log", **{"sha256": "abc", **entry})
+    previous = more.pop("previous", {file.name: file for file in files})
+    return plan(files, entries, previous, now, **more)
+
+
+def test_a_file_is_ready_when_two_ticks_see_it_the_same() -> None:
+    assert [ready.run_key for ready in planned(seen()).ready] == ["abc:1"]
+    assert "is new" in planned(seen(sha256=None), previous={}).waiting[0].reason
+    assert "cannot be read" in planned(seen(sha256=None)).waiting[0].reason
+    assert not planned(seen(size=11), previous={"a.csv": seen(size=10)}).ready
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv.part", "a.tmp", "A.CRDOWNLOAD", ".a.csv", "~$a.csv", ".~lock.a.csv#", "a.csv~", ".DS_Store"]
+)
+def test_a_file_with_a_temporary_name_waits(name: str) -> None:
+    assert "unfinished" in planned(seen(name)).waiting[0].reason
+
+
+def test_what_is_in_the_ledger_is_only_put_away() -> None:
+    done = planned(seen(), entry={"status": "completed", "filename": "first.csv", "finished_at": NOW})
+    assert (done.ready, done.done_with[0].folder) == ((), "done")
+    assert "already imported on 2025-10-28 12:00 UTC as first.csv" in done.done_with[0].note
+    rejected = planned(seen(), entry={"status": "rejected", "message": "line 3 is short"})
+    assert (rejected.done_with[0].folder, rejected.done_with[0].note) == ("rejected", "line 3 is short")
+
+
+def test_two_files_of_one_content_are_one_import() -> None:
+    both = planned(seen("a.csv"), seen("b.csv"))
+    assert [ready.file.name for ready in both.ready] == ["a.csv"]
+    assert "same content as a.csv" in both.waiting[0].reason
+
+
+def test_a_killed_attempt_is_taken_up_at_once_and_a_live_one_is_left_alone() -> None:
+    running = {"status": "running", "attempts": 1, "failures": 0, "started_at": NOW, "run_id": "run-1"}
+    assert [ready.run_key for ready in planned(seen(), entry=running).ready] == ["abc:2"]
+    assert [ready.run_key for ready in planned(seen(), entry=running, live_run_id="run-2").ready] == ["abc:2"]
+    assert "being imported" in planned(seen(), entry=running, live_run_id="run-1").waiting[0].reason
+
+
+def test_a_file_that_kills_every_attempt_gets_a_pause() -> None:
+    running = {"status": "running", "attempts": 10, "failures": 0, "started_at": NOW, "run_id": "run-1"}
+    assert not planned(seen(), entry=running).ready
+    assert planned(seen(), entry=running, now=NOW + 10 * MINUTE).ready
+
+
+def test_a_failed_attempt_is_repeated_after_growing_pauses() -> None:
+    def failed(failures: int) -> dict[str, Any]:
+        return {"status": "failed", "attempts": failures, "failures": failures, "finished_at": NOW}
+
+    assert not planned(seen(), entry=failed(1), now=NOW + 0.9 * MINUTE).ready
+    assert planned(seen(), entry=failed(1), now=NOW + MINUTE).ready[0].attempt == 2
+    assert not planned(seen(), entry=failed(2), now=NOW + 4 * MINUTE).ready
+    assert planned(seen(), entry=failed(2), now=NOW + 5 * MINUTE).ready[0].attempt == 3
+
+
+def test_runs_that_never_reached_the_ledger_count_too() -> None:
+    """Dagster never repeats a run key, so the next attempt has a new one; three such runs are enough."""
+    runs = {"abc": EarlierRuns(count=1, failures=1, last_end=NOW)}
+    assert not planned(seen(), runs=runs).ready
+    assert [ready.run_key for ready in planned(seen(), runs=runs, now=NOW + MINUTE).ready] == ["abc:2"]
+    given_up = planned(seen(), runs={"abc": EarlierRuns(3, 3, NOW)}, now=NOW + 60 * MINUTE)
+    assert "import-contacts" in given_up.waiting[0].reason
+    assert "under way" in planned(seen(), runs={"abc": EarlierRuns(1, in_progress=True)}).waiting[0].reason
+
+
+def test_a_growing_file_is_not_hashed_and_folders_are_not_files(inbox: Path) -> None:
+    path = dropped(inbox, "a.csv", "x")
+    (inbox / "done").mkdir()
+    first = {file.name: file for file in observe(inbox, {})}
+    assert list(first) == ["a.csv"]
+    assert first["a.csv"].sha256 is None
+    path.write_text("xy", encoding="utf-8")
+    second = {file.name: file for file in observe(inbox, first)}
+    assert second["a.csv"].sha256 is None
+    third = observe(inbox, second)
+    assert third[0].sha256 is not None
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "inbox").write_text("a file", encoding="utf-8")
+    with pytest.raises(MentorPipelineError, match="cannot be listed"):
+        observe(tmp_path / "inbox", {})
+
+
+def test_names_are_never_written_over(inbox: Path) -> None:
+    targets = [put_away(dropped(inbox, "a.csv", text), inbox, "done", text) for text in ("one", "two", "three")]
+    assert [target.name for target in targets if target] == ["a.csv", "a (2).csv", "a (3).csv"]
+    assert [target.read_text() for target in targets if target] == ["one", "two", "three"]
+    assert (inbox / "done" / "a (2).csv.txt").read_text() == "two\n"
+    assert put_away(inbox / "gone.csv", inbox, "done") is None
+    assert not (inbox / "done" / "gone.csv").exists()
+
+
+def test_run_config_names_the_file() -> None:
+    config = import_run_config(Path("/data/inbox/a.csv"), allow_shrink=True)
+    assert config["ops"]["raw_gb_full_contacts"]["config"] == {
+        "source": "csv",
+        "file": "/data/inbox/a.csv",
+        "allow_shrink": True,
+    }
+
+
+# -- importing ----------------------------------------------------------------------------------------------------
+
+
+def test_an_export_is_imported_once_with_its_counts(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    warehouse.upsert(
+        "raw_gb_full_contacts",
+        together(*(contact(number, last_seen_at=NOW - 9 * MINUTE * 60) for number in range(1, 11))),
+    )
+    warehouse.replace(
+        "mentors",
+        together(mentor("0001", gb_contact_id=3), mentor("0042"), mentor("0043", gb_contact_id=99)),
+        year=YEAR,
+    )
+    text = textwrap.dedent("""\
+        Givebutter Contact ID,Contact External ID,Primary Phone,Primary Email,Last Modified (UTC)
+        1,,+17065550101,x@example.com,2025-10-28 09:00:00
+        2,,+17065550101,x@example.com,2025-10-28 09:00:00
+        3,MN0001,,y@example.com,2025-10-28 09:00:00
+        4,,,y@example.com,2025-10-28 09:00:00
+        5,,,,
+        6,,,,
+        7,,,,
+        8,,,,
+        21,MN0042,,,
+        """)
+    outcome = imported(dropped(inbox, "contacts-2025-10-28-1.csv", text), warehouse, inbox)
+    entry = ledger(warehouse)
+    assert outcome.status == entry["status"] == "completed"
+    assert outcome.counts == {
+        "rows": 9,
+        "new_contacts": 1,
+        "changed_contacts": 8,
+        "missing_contacts": 2,
+        "mentors_matched": 1,
+        "new_contact_ids_captured": 1,
+        "duplicates_detected": 2,
+    }
+    assert {name: entry[name] for name in outcome.counts} == outcome.counts
+    assert (entry["attempts"], entry["kind"], entry["uploaded_by"], entry["run_id"]) == (1, "contacts", "pat", "run-1")
+    assert outcome.moved_to == inbox / "done" / "contacts-2025-10-28-1.csv"
+    missing = warehouse.read("raw_gb_full_contacts").filter(pl.col("missing_since").is_not_null())
+    assert missing.get_column("contact_id").to_list() == [9, 10]
+    stored = warehouse.read("raw_gb_full_contacts").row(0, named=True)
+    assert (stored["first_name"], stored["source"], stored["csv_filename"]) == (
+        "Ben",
+        "csv",
+        "contacts-2025-10-28-1.csv",
+    )
+
+
+def test_the_same_content_under_another_name_is_not_imported_again(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    imported(dropped(inbox, "a.csv", export(range(1, 4))), warehouse, inbox)
+    before = contents(warehouse)
+    again = imported(dropped(inbox, "b.csv", export(range(1, 4))), warehouse, inbox, now=NOW + MINUTE)
+    assert again.status == "already"
+    assert "already imported on 2025-10-28 12:00 UTC as a.csv" in again.message
+    assert all(frame.equals(contents(warehouse)[name]) for name, frame in before.items())
+    assert "already imported" in (inbox / "done" / "b.csv.txt").read_text()
+
+
+def test_a_run_that_finds_its_file_put_away_has_nothing_to_do(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    path = dropped(inbox, "a.csv", export(range(1, 4)))
+    imported(path, warehouse, inbox)
+    assert imported(path, warehouse, inbox).status == "already"
+    with pytest.raises(FileRejectedError, match="There is no file"):
+        imported(inbox / "never.csv", warehouse, inbox)
+
+
+def test_a_filtered_export_is_partial_until_a_person_says_otherwise(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    imported(dropped(inbox, "all.csv", export(range(1, 101))), warehouse, inbox)
+    some = inbox / "some.csv"
+    some.write_text(export(range(1, 51), name="Eve", modified="2025-10-28 10:00:00"), encoding="utf-8")
+    outcome = imported(some, warehouse)
+    assert outcome.is_partial
+    assert (outcome.counts["changed_contacts"], outcome.counts["missing_contacts"]) == (50, 0)
+    (problem,) = warehouse.read("detected_problems").to_dicts()
+    assert (problem["type"], problem["severity"], problem["asset"]) == (
+        "partial_contacts_file",
+        "warning",
+        "import_contacts",
+    )
+    assert "50 contacts of 100 known" in problem["message"]
+    whole = imported(some, warehouse, allow_shrink=True)
+    assert (whole.status, whole.is_partial, whole.counts["missing_contacts"]) == ("completed", False, 50)
+    assert warehouse.read("detected_problems").is_empty()
+    assert imported(some, warehouse, allow_shrink=True).status == "already"
+
+
+def test_a_full_export_confirms_the_contacts_but_never_replaces_the_first_list(
+    warehouse: DuckDBWarehouse, inbox: Path
+) -> None:
+    """Without a read of the API there is no mark from which one could go on incrementally."""
+    imported(dropped(inbox, "a.csv", export(range(1, 4))), warehouse, inbox)
+    (read,) = warehouse.read("source_reads").to_dicts()
+    assert (read["source"], read["read_at"], read["full_row_count"]) == (CONTACTS_SOURCE, None, 3)
+    assert read["full_read_at"] == datetime(2025, 10, 28, 9, tzinfo=UTC)
+    imported(dropped(inbox, "old.csv", export(range(1, 4), modified="2025-10-01 09:00:00")), warehouse, inbox)
+    assert warehouse.read("source_reads").to_dicts() == [read]
+
+
+def test_an_older_file_changes_nothing_that_is_known_more_newly(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    imported(dropped(inbox, "new.csv", export(range(1, 4), name="New")), warehouse, inbox)
+    outcome = imported(dropped(inbox, "old.csv", export(range(1, 4), "Old", "2025-10-01 09:00:00")), warehouse, inbox)
+    assert set(warehouse.read("raw_gb_full_contacts").get_column("first_name")) == {"New"}
+    assert "3 were left as they are" in outcome.message
+
+
+def test_a_rejected_file_leaves_the_data_and_says_why(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    imported(dropped(inbox, "good.csv", export(range(1, 4))), warehouse, inbox)
+    before = warehouse.read("raw_gb_full_contacts")
+    with pytest.raises(FileRejectedError, match="line 4 has 5 cells"):
+        imported(dropped(inbox, "bad.csv", export(range(1, 3)) + "3,a,b,c,d\n"), warehouse, inbox)
+    assert warehouse.read("raw_gb_full_contacts").equals(before)
+    entry = warehouse.read("csv_import_log").filter(pl.col("filename") == "bad.csv").row(0, named=True)
+    assert entry["status"] == "rejected"
+    assert (inbox / "rejected" / "bad.csv.txt").read_text().strip() == entry["message"]
+    assert not (inbox / "bad.csv").exists()
+
+
+def test_a_file_from_elsewhere_is_not_moved(warehouse: DuckDBWarehouse, inbox: Path, tmp_path: Path) -> None:
+    path = dropped(tmp_path, "mine.csv", export(range(1, 4)))
+    assert imported(path, warehouse, inbox).moved_to is None
+    assert path.exists()
+
+
+def test_the_third_failure_rejects_the_file(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    """Given a warehouse that refuses the last write of the transaction, then failures are kept and the data stays."""
+    warehouse.upsert("raw_gb_full_contacts", contact(1))
+    with duckdb.connect(warehouse.path) as connection:  # a view of that name cannot be written to
+        connection.execute("CREATE VIEW detected_problems AS SELECT 1 AS id")
+    path = dropped(inbox, "a.csv", export(range(1, 4)))
+    for attempt, status in enumerate(("failed", "failed", "rejected"), start=1):
+        with pytest.raises(MentorPipelineError):
+            imported(path, warehouse, inbox)
+        entry = ledger(warehouse)
+        assert (entry["status"], entry["attempts"], entry["failures"]) == (status, attempt, attempt)
+        assert warehouse.read("raw_gb_full_contacts").height == 1
+    assert (inbox / "rejected" / "a.csv.txt").exists()
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from mentor_pipeline.operator import imports
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from tests.builders import program
+
+def die(*_args, **_more):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[1] == "while reading":
+    imports.read_contacts = die
+elif sys.argv[1] == "inside the transaction":
+    imports._put_problems = die
+elif sys.argv[1] == "before it is put away":
+    imports.put_away = die
+inbox = Path(sys.argv[2])
+imports.import_contacts_csv(
+    inbox / "a.csv", warehouse=DuckDBWarehouse(inbox.parent / "mentors.duckdb"), program=program(),
+    now=datetime(2025, 10, 28, 12, tzinfo=UTC), actor="pat", run_id="run-1", inbox=inbox,
+)
+"""
+
+
+def started(code: str, when: str, inbox: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", code, when, str(inbox)], cwd=ROOT)  # noqa: S603  (our own code)
+
+
+@pytest.mark.parametrize("when", ["while reading", "inside the transaction", "before it is put away"])
+def test_an_import_killed_at_any_point_is_finished_by_the_next(
+    when: str, warehouse: DuckDBWarehouse, inbox: Path
+) -> None:
+    dropped(inbox, "a.csv", export(range(1, 4)))
+    assert started(KILLED, when, inbox).wait(timeout=120) == -signal.SIGKILL
+    was_committed = when == "before it is put away"
+    assert warehouse.read_or_empty("raw_gb_full_contacts").height == (3 if was_committed else 0)
+    assert ledger(warehouse)["status"] == ("completed" if was_committed else "running")
+
+    before = {file.name: file for file in observe(inbox, {})}
+    next_tick = plan(observe(inbox, before), warehouse.read("csv_import_log"), before, NOW + MINUTE)
+    tidy(inbox, next_tick)
+    for ready in next_tick.ready:
+        imported(inbox / ready.file.name, warehouse, inbox)
+    assert warehouse.read("raw_gb_full_contacts").height == 3
+    assert ledger(warehouse)["status"] == "completed"
+    assert ledger(warehouse)["attempts"] == (1 if was_committed else 2)
+    assert [path.name for path in inbox.iterdir()] == ["done"]
+
+
+def test_two_imports_of_one_file_at_once_are_one(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    dropped(inbox, "a.csv", export(range(1, 2001)))
+    program_text = KILLED.replace("inbox=inbox", "inbox=None")
+    both = [started(program_text, "not", inbox) for _ in range(2)]
+    assert [one.wait(timeout=120) for one in both] == [0, 0]
+    assert warehouse.read("raw_gb_full_contacts").height == 2000
+    assert ledger(warehouse)["status"] == "completed"
+    assert (inbox / "a.csv").exists()
+
+
+def test_an_export_after_a_read_of_the_api_changes_nothing(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    """The two sources tell one contact in different words; only what was edited in between is a change."""
+    world = generate_world(program(), mentors=30, contacts=300)
+    with Simulator(world) as simulator:
+        client = GivebutterResource(
+            api_key=simulator.givebutter_key, base_url=simulator.givebutter_url, requests_per_second=1000.0
+        )
+        listed = contact_rows(client.contacts())
+        client.close()
+    now = datetime.now(UTC)
+    read = Reading(listed, now - timedelta(hours=1), "api", is_complete=True)
+    learned = learn(TABLES["raw_gb_full_contacts"].empty(), read, full_read_at=None, now=now)
+    warehouse.upsert("raw_gb_full_contacts", learned.rows)
+    edited = next(iter(world.contacts))
+    world.edit_contact(edited, first_name="Zelda")
+    outcome = imported(world.export_csv(tmp_path), warehouse, now=datetime.now(UTC))
+    assert (outcome.counts["new_contacts"], outcome.counts["changed_contacts"]) == (0, 1)
+    assert outcome.counts["missing_contacts"] == 0
+
+
+# -- refused rows -------------------------------------------------------------------------------------------------
+
+
+def failed_csv(*rows: str) -> str:
+    return "\n".join(["ERRORS,last_name,external_id", *rows, ""])
+
+
+def test_refused_rows_become_problems_and_stay_until_told_anew(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    warehouse.upsert("raw_gb_full_contacts", contact(7, external_id="MN0042"))
+    given = {"warehouse": warehouse, "program": program(), "now": NOW, "actor": "pat", "run_id": None, "inbox": inbox}
+    taken = "A contact with External ID [MN0042] already exists.,Elm,MN0042"
+    first = dropped(inbox, "x-failed.csv", failed_csv(taken, "The Last Name field is required.,,MN0001"))
+    assert import_csv(first, **given).kind == "failures"
+    second = dropped(inbox, "y-failed.csv", failed_csv("The Prefix may not be greater than 32 characters.,Fir,MN0001"))
+    import_failures_csv(second, **given)
+    problems = warehouse.read("detected_problems", year=YEAR).sort("mn_id")
+    assert problems.select("asset", "type", "mn_id", "field_name").rows() == [
+        ("import_failures", "import_refused", "0001", "text"),
+        ("import_failures", "import_refused", "0042", "external_id"),
+    ]
+    assert warehouse.read("csv_import_log").select("kind", "status", "rows").sort("rows").rows() == [
+        ("failures", "completed", 1),
+        ("failures", "completed", 2),
+    ]
+    assert sorted(path.name for path in (inbox / "done").iterdir()) == ["x-failed.csv", "y-failed.csv"]
+
+
+def test_what_givebutter_refused_is_explained(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    """The simulator's own `-failed.csv`: every refused row has its mentor and the contact in the way."""
+    world = World.empty(program())
+    holder = world.add_contact(first_name="Cora", last_name="Fir", external_id="MN0042", emails=["cora@example.com"])
+    imported(world.export_csv(tmp_path), warehouse, now=datetime.now(UTC))
+    columns = "Givebutter Contact ID,Contact External ID,First Name,Last Name"
+    result = world.import_csv(f"{columns}\n,MN0042,Ada,Elm\n,MN0001,Ben,\n")
+    outcome = import_csv(
+        dropped(tmp_path, result.failed_name, result.failed_csv),
+        warehouse=warehouse,
+        program=program(),
+        now=datetime.now(UTC),
+        actor="pat",
+        run_id=None,
+    )
+    assert outcome.counts["rows"] == 2
+    problems = warehouse.read("detected_problems", year=YEAR).sort("mn_id")
+    assert problems.get_column("mn_id").to_list() == ["0001", "0042"]
+    assert "no last name" in problems.item(0, "message")
+    assert f"contact {holder} (Cora Fir)" in problems.item(1, "message")
+
+
+def test_each_command_refuses_the_other_kind_of_file(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    with pytest.raises(FileRejectedError, match="import-failures"):
+        imported(dropped(tmp_path, "f.csv", failed_csv("x,Elm,MN1")), warehouse)
+    with pytest.raises(FileRejectedError, match="no column ERRORS"):
+        import_failures_csv(
+            dropped(tmp_path, "c.csv", export(range(1, 3))),
+            warehouse=warehouse,
+            program=program(),
+            now=NOW,
+            actor="pat",
+            run_id=None,
+        )
