@@ -1,0 +1,141 @@
+"""Normalising phones, e-mails, mentor ids and text (R1).
+
+One value at a time with the library that knows the matter (phonenumbers, email-validator), and whole columns with a
+vectorised path for values that are plain already; everything else of a column goes through the same one-value
+function, once per distinct value. Comparing names is in `names`. No rule here looks at more than the value itself.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import phonenumbers
+import polars as pl
+from email_validator import EmailNotValidError, validate_email
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+REGION: Final = "US"
+FIRST_PLACEHOLDER: Final = 999001
+
+_PLAIN_PHONE: Final = r"^\+1[2-9][0-9]{9}$"
+_PLAIN_EMAIL: Final = r"^[a-z0-9]+(?:[._+-][a-z0-9]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
+_SPREADSHEET_DECIMALS: Final = re.compile(r"(?<=\d)\.0+$")
+_MN_ID: Final = re.compile(r"[\s#-]*(?:mn)?[\s#-]*([0-9]+)[\s-]*", re.IGNORECASE)
+_PHONE_MARGIN: Final = re.compile(r"[\s()+.,;:/-]|tel:|phone:", re.IGNORECASE)
+
+
+class Phone(NamedTuple):
+    """A phone as understood.
+
+    Attributes:
+        e164: the number, or None when there is none.
+        fault: None, `invalid_phone` (no number in the text) or `unusual_value` (a number was taken, look at it).
+        note: why, in words.
+    """
+
+    e164: str | None
+    fault: Literal["invalid_phone", "unusual_value"] | None = None
+    note: str = ""
+
+
+def clean_text(text: str | None) -> str | None:
+    """Trim and collapse white space; nothing left is None."""
+    return " ".join(text.split()) or None if text else None
+
+
+@lru_cache(maxsize=100_000)
+def normalise_phone(text: str | None) -> Phone:
+    """Read a phone as a person typed it (R1).
+
+    A possible number is accepted, also when it is not valid (documentation ranges). Letters never become digits; of
+    several numbers the first is taken. Numbers without + are read as US numbers.
+    """
+    typed = clean_text(text)
+    if typed is None:
+        return Phone(None)
+    readable = _SPREADSHEET_DECIMALS.sub("", typed)
+    matches = [
+        match
+        for match in phonenumbers.PhoneNumberMatcher(readable, REGION, leniency=phonenumbers.Leniency.POSSIBLE)
+        if phonenumbers.is_possible_number_with_reason(match.number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    ]
+    if not matches:
+        return Phone(None, "invalid_phone", f"{typed!r} holds no phone number")
+    number = matches[0].number
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if len({(match.number.country_code, match.number.national_number) for match in matches}) > 1:
+        return Phone(e164, "unusual_value", f"{typed!r} holds several numbers; the first was taken")
+    rest = readable.replace(matches[0].raw_string, "", 1)
+    if number.extension or readable != typed or _PHONE_MARGIN.sub("", rest):
+        return Phone(e164, "unusual_value", f"{typed!r} holds more than a number; {e164} was taken")
+    if not phonenumbers.is_valid_number(number):
+        return Phone(e164, "unusual_value", f"{e164} is a possible number, but no such range is in use")
+    return Phone(e164)
+
+
+@lru_cache(maxsize=100_000)
+def normalise_email(text: str | None) -> str | None:
+    """Trim, lower-case and check the syntax of one address (R1); None when it is no address. No network."""
+    typed = clean_text(text)
+    if typed is None:
+        return None
+    try:
+        return validate_email(typed, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError:
+        return None
+
+
+def normalise_mn_id(text: str | None, prefix: str = "") -> str | None:
+    """Read a mentor id: prefix, `MN`, spaces, dashes and # go; the digits stay, with their zeros (R1).
+
+    Returns:
+        The digits as text, or None when the text is no mentor id.
+    """
+    typed = clean_text(text)
+    if typed is None:
+        return None
+    typed = unicodedata.normalize("NFKC", typed)
+    if prefix and typed.casefold().startswith(prefix.casefold()):
+        typed = typed[len(prefix) :]
+    match = _MN_ID.fullmatch(typed)
+    return match[1] if match else None
+
+
+def comparable_mn_id(mn_id: str) -> str:
+    """A mentor id as it is compared: without leading zeros (R1)."""
+    return mn_id.lstrip("0") or "0"
+
+
+def is_school_email(email: str, school_domains: Sequence[str]) -> bool:
+    """True when the address is on a school domain or below one."""
+    domain = email.rpartition("@")[2].lower()
+    return any(domain == school.lower() or domain.endswith(f".{school.lower()}") for school in school_domains)
+
+
+def phones(values: pl.Series) -> pl.Series:
+    """E.164 of a whole column; null where there is no number. Same values as `normalise_phone`."""
+    return _column(values, _PLAIN_PHONE, lambda text: normalise_phone(text).e164)
+
+
+def emails(values: pl.Series) -> pl.Series:
+    """Addresses of a whole column; null where there is none. Same values as `normalise_email`."""
+    return _column(values.str.strip_chars().str.to_lowercase(), _PLAIN_EMAIL, normalise_email, longest=64)
+
+
+def _column(
+    values: pl.Series, plain: str, one: Callable[[str | None], str | None], longest: int | None = None
+) -> pl.Series:
+    """Leave plain values as they are; send each other distinct value through `one`."""
+    is_plain = values.str.contains(plain)
+    if longest is not None:  # no part of a short address can break a length limit
+        is_plain &= values.str.len_chars() <= longest
+    odd = values.filter(~is_plain).drop_nulls().unique()
+    if odd.is_empty():
+        return values
+    replaced = values.replace_strict(odd, pl.Series([one(text) for text in odd], dtype=pl.String), default=None)
+    return pl.select(pl.when(is_plain).then(values).otherwise(replaced)).to_series().alias(values.name)
