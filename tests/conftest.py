@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mentor_pipeline.resources.warehouse import Warehouse
+
+# On a fresh clone the first text that Hypothesis draws takes seconds: it makes its table of characters then.
+settings.register_profile("project", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import polars as pl
 
 from mentor_pipeline.domain.findings import Problem
 from mentor_pipeline.domain.names import Name, comparable, compatible, contradicting, exactly_same
-from mentor_pipeline.domain.normalise import comparable_mn_id
+from mentor_pipeline.domain.normalise import comparable_mn_ids
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,9 +77,10 @@ def find_candidates(
         now: for freshness.
 
     Returns:
-        One row per mentor and candidate: mn_id, contact columns, matched_on, agreeing (number of agreeing
-        identifiers), name_relation, same_person, owner_mn_id (another mentor whose id it carries), carries_id (this
-        mentor's), is_mass_mail, is_member, a column per score part, score, completeness; and problems.
+        One row per mentor and candidate: mn_id, contact columns, matched_on, evidence (the agreeing identifiers that
+        are not generic; one address given twice is one), was_linked, name_relation, same_person, owner_mn_id (another
+        mentor whose id it carries), carries_id (this mentor's), is_mass_mail, is_member, a column per score part,
+        score, completeness; and problems.
     """
     active = contacts.filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
     mentor_keys = _mentor_keys(signups, previous)
@@ -92,11 +93,12 @@ def find_candidates(
         .group_by("mn_id", "contact_id")
         .agg(
             pl.col("matched").unique().sort().alias("matched_on"),
-            pl.col("matched")
-            .filter(~pl.col("generic").fill_null(value=False) & (pl.col("kind") != "external_id"))
-            .n_unique()
-            .cast(pl.Int64)
-            .alias("agreeing"),
+            pl.col("counts_as")
+            .filter(~pl.col("generic").fill_null(value=False) & pl.col("kind").is_in(["phone", "email"]))
+            .unique()
+            .sort()
+            .alias("evidence"),
+            (pl.col("kind") == "linked").any().alias("was_linked"),
         )
         .join(active, on="contact_id")
         .sort("mn_id", "contact_id")
@@ -107,13 +109,16 @@ def find_candidates(
 
 
 def _mentor_keys(signups: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    """mn_id, kind (external_id, phone, email, linked), key, matched (how an operator calls it)."""
+    """mn_id, kind (external_id, phone, email, linked), key, matched (how an operator calls it), counts_as.
+
+    One address that a mentor has both as personal and as school e-mail matches as both, and counts as one.
+    """
     known = previous.join(signups.select("mn_id"), on="mn_id", how="semi")
     keys = [
         signups.filter(~pl.col("is_placeholder")).select(
             "mn_id",
             kind=pl.lit("external_id"),
-            key=pl.col("mn_id").map_elements(comparable_mn_id, return_dtype=pl.String),
+            key=comparable_mn_ids("mn_id"),
             matched=pl.lit("external_id"),
         ),
         known.select(
@@ -126,7 +131,12 @@ def _mentor_keys(signups: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
     for frame in (signups, known):
         for column, kind in (("phone", "phone"), ("personal_email", "email"), ("uga_email", "email")):
             keys.append(frame.select("mn_id", kind=pl.lit(kind), key=pl.col(column), matched=pl.lit(column)))
-    return pl.concat(keys).filter(pl.col("key").is_not_null()).unique()
+    return (
+        pl.concat(keys)
+        .filter(pl.col("key").is_not_null())
+        .unique()
+        .with_columns(counts_as=pl.col("matched").min().over("mn_id", "kind", "key"))
+    )
 
 
 def _contact_keys(active: pl.DataFrame, mentor_keys: pl.DataFrame) -> pl.DataFrame:
@@ -168,7 +178,7 @@ def _comparable(names: pl.Series) -> pl.Series:
 def _with_owner(pairs: pl.DataFrame, signups: pl.DataFrame) -> pl.DataFrame:
     """Whose mentor id the contact carries: this mentor's (`carries_id`), another current one's (`owner_mn_id`)."""
     owners = signups.filter(~pl.col("is_placeholder")).select(
-        external_mn_id=pl.col("mn_id").map_elements(comparable_mn_id, return_dtype=pl.String), owner_mn_id="mn_id"
+        external_mn_id=comparable_mn_ids("mn_id"), owner_mn_id="mn_id"
     )
     return pairs.join(owners, on="external_mn_id", how="left").with_columns(
         carries_id=(pl.col("owner_mn_id") == pl.col("mn_id")).fill_null(value=False),
@@ -205,10 +215,10 @@ def _with_names(
         pl.Series("name_relation", relations, dtype=pl.String), pl.Series("is_mass_mail", mass_mail, dtype=pl.Boolean)
     ).with_columns(
         same_person=pl.when(pl.col("name_relation").is_in(["exact", "compatible"]))
-        .then(pl.col("agreeing") >= 1)
+        .then(pl.col("evidence").list.len() >= 1)
         .when(pl.col("name_relation") == "contradicting")
         .then(pl.lit(value=False))
-        .otherwise(pl.col("agreeing") >= 2)
+        .otherwise(pl.col("evidence").list.len() >= 2)
     )
 
 

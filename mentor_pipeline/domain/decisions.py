@@ -6,11 +6,13 @@ operator's side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import polars as pl
+
+from mentor_pipeline.domain.history import present_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +28,7 @@ class LinkDecision:
     """What a person decided of one mentor's contact.
 
     Attributes:
-        at: when the decision that counts was made.
+        at: when the decision that counts was made (a release leaves who and when of a link as they are).
         actor: who.
         contact_id: the contact to link; None where none was chosen.
         no_contact: 'none of these': no contact known at that time is theirs.
@@ -54,8 +56,7 @@ class LinkDecision:
 
 def resolve_aliases(actions: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
     """Actions under the id that a mentor goes on with (R2: decisions and edits follow a placeholder's real id)."""
-    renamed = dict(aliases.select("old_mn_id", "mn_id").iter_rows())
-    return actions.with_columns(pl.col("mn_id").replace(renamed))
+    return present_ids(actions, aliases).select(actions.columns)
 
 
 def link_decisions(actions: pl.DataFrame) -> dict[str, LinkDecision]:
@@ -77,8 +78,8 @@ def link_decisions(actions: pl.DataFrame) -> dict[str, LinkDecision]:
         released = earlier.released if earlier else frozenset()
         text = str(chosen)
         if text.startswith("release "):
-            kept = (earlier.contact_id, earlier.no_contact) if earlier else (None, False)
-            decision = LinkDecision(action["at"], action["actor"], *kept, released | {int(text.split()[1])})
+            kept = earlier or LinkDecision(action["at"], action["actor"])
+            decision = replace(kept, released=released | {int(text.split()[1])})
         elif chosen is None or text == "none":
             decision = LinkDecision(action["at"], action["actor"], no_contact=True, released=released)
         else:

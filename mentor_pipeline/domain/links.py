@@ -8,7 +8,8 @@ Contacts are not joined here (see `matching`), and the forms' values are folded 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -16,6 +17,7 @@ import polars as pl
 from mentor_pipeline.domain.findings import Computed, Problem, problem_rows
 from mentor_pipeline.domain.names import Name, compatible, contradicting
 from mentor_pipeline.domain.normalise import clean_text, comparable_mn_id, normalise_email, normalise_mn_id
+from mentor_pipeline.domain.submissions import name_parts
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from mentor_pipeline.settings import ProgramYear
 
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 MEMBERS: Final = "raw_gb_campaign_members"
 FORMS: Final = {
     "raw_mn_funds_setup": "setup form",
@@ -51,6 +54,10 @@ class _Verdict:
     mn_id: str | None
     matched_on: str | None
     note: str
+    doubted_id: bool = False
+    """The form names a mentor who cannot be meant."""
+    fits_several: bool = False
+    """Phone and e-mail are those of several mentors."""
 
 
 @dataclass(slots=True)
@@ -153,12 +160,12 @@ def _form_records(table: str, rows: pl.DataFrame, program: ProgramYear) -> Itera
     for row in rows.iter_rows(named=True):
         if row["status"] == "DELETED" or row["missing_since"] is not None:
             continue
-        first, _, last = (clean_text(row["name"]) or "").rpartition(" ")
+        first, _, last = name_parts(row["name"])
         yield _Record(
             source=table,
             id=row["submission_id"],
-            order=(row["submitted_at"], len(row["submission_id"]), row["submission_id"]),
-            name=Name(first or None, last or None),
+            order=(row["submitted_at"] or _NO_TIME, len(row["submission_id"]), row["submission_id"]),
+            name=Name(first, last),
             shown=clean_text(row["name"]) or row["email"] or row["phone_raw"] or "someone without a name",
             mn_id=normalise_mn_id(row["mn_id"], program.mn_id_prefix),
             phone=row["phone"],
@@ -193,7 +200,7 @@ def _whose(record: _Record, mentors: _Mentors) -> _Verdict:
         return _Verdict(record, typed, "mn_id", "mentor id on the form")
     other = _by_identifiers(record, mentors)
     note = f"mentor id {record.mn_id} is not believed: nothing else on the form is {mentors.shown(typed)}'s"
-    return _Verdict(record, other.mn_id, other.matched_on, f"{note}; {other.note}")
+    return replace(other, note=f"{note}; {other.note}", doubted_id=True)
 
 
 def _by_identifiers(record: _Record, mentors: _Mentors) -> _Verdict:
@@ -205,7 +212,7 @@ def _by_identifiers(record: _Record, mentors: _Mentors) -> _Verdict:
         named = {mn_id for mn_id in fits if compatible(record.name, mentors.name(mn_id))}
         if len(named) != 1:
             people = ", ".join(mentors.shown(mn_id) for mn_id in sorted(fits))
-            return _Verdict(record, None, None, f"phone and e-mail fit several mentors: {people}")
+            return _Verdict(record, None, None, f"phone and e-mail fit several mentors: {people}", fits_several=True)
         fits = named
     if not fits:
         return _Verdict(record, None, None, "no mentor has this mentor id, phone or e-mail")
@@ -224,7 +231,7 @@ def _whose_members(records: Sequence[_Record], mentors: _Mentors, known_members:
             verdicts.append(_by_identifiers(record, mentors))
     matched = {verdict.mn_id for verdict in verdicts}
     free = [mn_id for mn_id in mentors.rows if mn_id not in matched]
-    nobodys = [verdict for verdict in verdicts if verdict.mn_id is None]
+    nobodys = [verdict for verdict in verdicts if verdict.mn_id is None and not verdict.fits_several]
     pairs = [
         (verdict.record, mn_id)
         for verdict in nobodys
@@ -254,20 +261,25 @@ def _problems(verdict: _Verdict, mentors: _Mentors) -> list[Problem]:
             key=(record.source, record.id),
         )  # fmt: skip
 
+    found = []
     if verdict.mn_id is None:
         kind = "member_without_mentor" if is_member else "unmatched_submission"
-        return [warning(kind, f"{what} (no. {record.id}) joins no mentor: {verdict.note}.")]
-    if "not believed" in verdict.note:
-        return [warning("low_confidence", f"{what} (no. {record.id}): {verdict.note}. Check the mentor id there.")]
-    if verdict.matched_on in {"phone", "email"} and contradicting(record.name, mentors.name(verdict.mn_id)):
-        who = mentors.shown(verdict.mn_id)
-        return [
+        found.append(warning(kind, f"{what} (no. {record.id}) joins no mentor: {verdict.note}."))
+    if verdict.doubted_id:
+        found.append(warning("low_confidence", f"{what} (no. {record.id}): {verdict.note}. Check the mentor id there."))
+    elif (
+        verdict.mn_id is not None
+        and verdict.matched_on in {"phone", "email"}
+        and contradicting(record.name, mentors.name(verdict.mn_id))
+    ):
+        found.append(
             warning(
                 "low_confidence",
-                f"{what} (no. {record.id}) was joined to {who} by {verdict.matched_on}, but the names differ.",
+                f"{what} (no. {record.id}) was joined to {mentors.shown(verdict.mn_id)} by {verdict.matched_on}, but "
+                "the names differ.",
             )
-        ]
-    return []
+        )
+    return found
 
 
 def _several_pages(

@@ -15,6 +15,8 @@ import polars as pl
 
 from mentor_pipeline.domain.candidates import SCORE_PARTS, contact_name, find_candidates
 from mentor_pipeline.domain.findings import Computed, Conflict, Problem, conflict_rows, problem_rows, to_json
+from mentor_pipeline.domain.normalise import comparable_mn_id, comparable_mn_ids
+from mentor_pipeline.domain.suggestions import suggest_contacts
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _SOURCE: Final = "contact_matches"
+_EMAILS: Final = frozenset({"personal_email", "uga_email"})
 
 
 class Matches(NamedTuple):
@@ -81,24 +84,17 @@ def choose_contacts(
     chooser = _Chooser(by_mentor, before, decisions, known, program)
     verdicts = chooser.choose(sorted(signups["mn_id"]))
     names = dict(signups.select("mn_id", "full_name").iter_rows())
-    rows, conflicts = [], []
+    problems += _suggestions(signups, contacts, verdicts, chooser, program)
+    rows: list[Row] = []
+    links: list[Row] = []
+    conflicts: list[Conflict] = []
     for mn_id, verdict in verdicts.items():
-        rows += [_match_row(row, verdict, chooser, program) for row in by_mentor[mn_id]]
-        rows += _decided_row(verdict, by_mentor[mn_id], program)
+        fates = [_match_row(row, verdict, chooser, program) for row in by_mentor[mn_id]]
+        fates += _decided_row(verdict, by_mentor[mn_id], program)
+        rows += fates
+        links.append(_link_row(verdict, len(fates), program))
         problems += _problems(verdict, by_mentor[mn_id], names, chooser)
         conflicts += _conflicts(verdict, chooser.collisions.get(mn_id), program)
-    links = [
-        {
-            "year": program.year,
-            "mn_id": verdict.mn_id,
-            "gb_contact_id": verdict.contact_id,
-            "gb_match_status": verdict.status,
-            "gb_match_method": verdict.method,
-            "candidate_count": len(by_mentor[mn_id]),
-            "reason": verdict.reason,
-        }
-        for mn_id, verdict in verdicts.items()
-    ]
     return Matches(
         Computed(
             pl.DataFrame(rows, schema=TABLES["contact_matches"].schema).sort("mn_id", "contact_id"),
@@ -129,20 +125,43 @@ class _Chooser:
         """A contact that carries the mentor's id, but is a stranger by all else."""
         self.refused: dict[tuple[str, int], str] = {}
         """Why a mentor cannot have a candidate."""
+        self.won: dict[int, str] = {}
+        """Who won a contact."""
 
     def choose(self, mn_ids: Sequence[str]) -> dict[str, _Verdict]:
-        settled: dict[str, _Verdict] = {}
+        settled = self._by_decision(mn_ids)
         for mn_id in mn_ids:
-            verdict = self._decided(mn_id) or self._by_external_id(mn_id)
+            verdict = None if mn_id in settled else self._by_external_id(mn_id)
             if verdict:
                 settled[mn_id] = verdict
-        taken = {v.contact_id: v.mn_id for v in settled.values() if v.status == "linked"}
+                self._note_won(verdict)
         open_ids = [mn_id for mn_id in mn_ids if mn_id not in settled]
-        self._refuse_strangers(open_ids, taken)
-        settled |= self._bid(open_ids)
-        return {mn_id: self._with_collision(settled[mn_id]) for mn_id in mn_ids}
+        self.refused = {
+            (mn_id, row["contact_id"]): reason
+            for mn_id in open_ids
+            for row in self.by_mentor[mn_id]
+            if (reason := self.refusal(mn_id, row))
+        }
+        for mn_id, verdict in self._bid(open_ids).items():
+            settled[mn_id] = verdict
+            self._note_won(verdict)
+        return {mn_id: self._without_anothers(self._with_collision(settled[mn_id])) for mn_id in mn_ids}
+
+    def _note_won(self, verdict: _Verdict) -> None:
+        if verdict.method and verdict.contact_id is not None:
+            self.won[verdict.contact_id] = verdict.mn_id
 
     # -- of higher rank: a person's decision, the external id ------------------------------------------------------
+
+    def _by_decision(self, mn_ids: Iterable[str]) -> dict[str, _Verdict]:
+        """Decisions first; of two that give one contact to two mentors the newer counts."""
+        verdicts = [verdict for mn_id in mn_ids if (verdict := self._decided(mn_id))]
+        settled = {}
+        for verdict in sorted(verdicts, key=lambda verdict: self.decisions[verdict.mn_id].at, reverse=True):
+            if verdict.contact_id not in self.won:
+                settled[verdict.mn_id] = verdict
+                self._note_won(verdict)
+        return settled
 
     def _decided(self, mn_id: str) -> _Verdict | None:
         decision = self.decisions.get(mn_id)
@@ -155,7 +174,11 @@ class _Chooser:
         return _Verdict(mn_id, "linked", reason, decision.contact_id, "decision")
 
     def _by_external_id(self, mn_id: str) -> _Verdict | None:
-        carriers = [row for row in self.by_mentor[mn_id] if row["carries_id"] and not self.decided_against(mn_id, row)]
+        carriers = [
+            row
+            for row in self.by_mentor[mn_id]
+            if row["carries_id"] and row["contact_id"] not in self.won and not self.decided_against(mn_id, row)
+        ]
         if not carriers:
             return None
         strangers = [row for row in carriers if _is_stranger(row)]
@@ -175,44 +198,47 @@ class _Chooser:
         decision = self.decisions.get(mn_id)
         return decision is not None and decision.rules_out(row)
 
+    def is_judged(self, mn_id: str, contact: Row) -> bool:
+        """True when the contact is a candidate of the mentor, or a person decided that it is not the mentor's."""
+        is_candidate = any(row["contact_id"] == contact["contact_id"] for row in self.by_mentor[mn_id])
+        return is_candidate or self.decided_against(mn_id, {**contact, "carries_id": False})
+
+    def is_nobodys(self, mn_id: str, row: Row) -> bool:
+        """True when no other mentor has the candidate, and nobody decided that it is not this mentor's."""
+        free = row["owner_mn_id"] is None and row["contact_id"] not in self.won
+        return free and not self.decided_against(mn_id, row)
+
     # -- the others --------------------------------------------------------------------------------------------------
 
-    def _refuse_strangers(self, mn_ids: Iterable[str], taken: Mapping[int | None, str]) -> None:
-        """Who can never win (R4.2, R4.6), with the reason."""
-        bears_name: defaultdict[int, set[str]] = defaultdict(set)
-        for mn_id in mn_ids:
-            for row in self.by_mentor[mn_id]:
-                if row["same_person"] and row["name_relation"] == "exact":
-                    bears_name[row["contact_id"]].add(mn_id)
-        for mn_id in mn_ids:
-            for row in self.by_mentor[mn_id]:
-                reason = self._refusal(mn_id, row, taken, bears_name[row["contact_id"]] - {mn_id})
-                if reason:
-                    self.refused[mn_id, row["contact_id"]] = reason
+    def refusal(self, mn_id: str, row: Row) -> str | None:
+        """Why the mentor cannot have a candidate (R4.2, R4.6), in words for an operator; None when they can.
 
-    def _refusal(self, mn_id: str, row: Row, taken: Mapping[int | None, str], namesakes: set[str]) -> str | None:
-        """The first of these that holds, in words for an operator; None when the mentor can have the contact."""
-        bears_anothers_name = row["name_relation"] != "exact" and namesakes
+        A link that is there holds without further evidence, unless the names contradict (R4.7): a mentor who signs up
+        anew with another phone and e-mail keeps the contact.
+        """
+        if (mn_id, row["contact_id"]) in self.refused:
+            return self.refused[mn_id, row["contact_id"]]
+        winner = self.won.get(row["contact_id"], mn_id)
+        holds = row["was_linked"] and row["name_relation"] != "contradicting"
         reasons = (
             (row["owner_mn_id"], f"it carries mentor {row['owner_mn_id']}'s id"),
             (self.decided_against(mn_id, row), "a person decided that it is not this mentor's"),
-            (row["contact_id"] in taken, f"it is mentor {taken.get(row['contact_id'])}'s contact"),
-            (row["carries_id"], "it carries the mentor's id, but name, phone and e-mail all contradict"),
-            (not row["same_person"], f"not enough evidence: {_evidence(row)}"),
-            (row["is_mass_mail"], "a mass-mail contact: school e-mail only, no phone, no address, no campaign page"),
+            (winner != mn_id, f"it is mentor {winner}'s contact"),
             (
-                bears_anothers_name,
-                f"it bears exactly the name of mentor {', '.join(sorted(namesakes))}, who shares the {_shared(row)}",
+                row["carries_id"] and _is_stranger(row),
+                "it carries the mentor's id, but name, phone and e-mail all contradict",
             ),
+            (not row["same_person"] and not holds, f"not enough evidence: {_evidence(row)}"),
+            (row["is_mass_mail"], "a mass-mail contact: school e-mail only, no phone, no address, no campaign page"),
         )
-        return next((reason for holds, reason in reasons if holds), None)
+        return next((reason for applies, reason in reasons if applies), None)
 
     def _bid(self, mn_ids: Sequence[str]) -> dict[str, _Verdict]:
         """Each asks for the best it can have; the stronger claim keeps it, and the weaker asks for the next (R4.6)."""
         shared: dict[str, _Verdict] = {}
         while True:
             verdicts = {mn_id: shared.get(mn_id) or self._by_rules(mn_id) for mn_id in mn_ids}
-            claims: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+            claims: defaultdict[int, list[tuple[tuple[int, bool], str]]] = defaultdict(list)
             for mn_id, verdict in verdicts.items():
                 for row in verdict.options:
                     claims[row["contact_id"]].append((self._strength(mn_id, row), mn_id))
@@ -240,11 +266,10 @@ class _Chooser:
             if not moved:
                 return verdicts
 
-    def _strength(self, mn_id: str, row: Row) -> int:
-        """The link that is there beats an e-mail match, which beats a phone match."""
-        if row["contact_id"] == self._earlier(mn_id):
-            return 3
-        return 2 if {"personal_email", "uga_email"} & set(row["matched_on"]) else 1
+    def _strength(self, mn_id: str, row: Row) -> tuple[int, bool]:
+        """The link that is there beats an e-mail match, which beats a phone match; between equals the exact name."""
+        rank = 3 if row["contact_id"] == self._earlier(mn_id) else 2 if _EMAILS & set(row["evidence"]) else 1
+        return rank, row["name_relation"] == "exact"
 
     def _by_rules(self, mn_id: str) -> _Verdict:
         """R4.3 to R4.5 and R4.7 over the candidates the mentor can have, best first."""
@@ -296,24 +321,36 @@ class _Chooser:
     def _without(self, mn_id: str) -> _Verdict:
         """No candidate left: new, or stale when the contact they had is gone (R4.5)."""
         earlier = self._earlier(mn_id)
-        decision = self.decisions.get(mn_id)
         still_here = any(row["contact_id"] == earlier for row in self.by_mentor[mn_id])
-        if earlier is not None and not still_here and not (decision and decision.no_contact):
+        if earlier is not None and not still_here and not self._given_up(mn_id, earlier):
             return _Verdict(mn_id, "stale", f"contact {earlier} was archived, deleted or merged in Givebutter", earlier)
         seen = len(self.by_mentor[mn_id])
         return _Verdict(mn_id, "new", f"none of {seen} candidates can be theirs" if seen else "no contact matches")
+
+    def _given_up(self, mn_id: str, contact_id: int) -> bool:
+        """True when a person decided that the contact, which is gone now, is not the mentor's (R4.5)."""
+        decision, contact = self.decisions.get(mn_id), self.known.get(contact_id)
+        if decision is None or contact is None:
+            return decision is not None and decision.no_contact
+        return decision.rules_out({**contact, "carries_id": contact["external_mn_id"] == comparable_mn_id(mn_id)})
 
     def _won(self, mn_id: str, row: Row, method: str, reason: str) -> _Verdict:
         return _Verdict(mn_id, "linked", reason, row["contact_id"], method, options=(row,))
 
     def _with_collision(self, verdict: _Verdict) -> _Verdict:
-        """A stranger carries the mentor's id: the contact chosen meanwhile stays, the row waits (R4.1)."""
+        """A stranger carries the mentor's id: who was chosen meanwhile (R4.1), else as before (R9); the row waits."""
         collision = self.collisions.get(verdict.mn_id)
         if collision is None:
             return verdict
         reason = f"contact {collision['contact_id']} carries the mentor's id, but is somebody else; {verdict.reason}"
         status: Literal["shared", "conflict"] = "shared" if verdict.status == "shared" else "conflict"
-        return replace(verdict, status=status, reason=reason)
+        contact_id = self._earlier(verdict.mn_id) if verdict.contact_id is None else verdict.contact_id
+        return replace(verdict, status=status, reason=reason, contact_id=contact_id)
+
+    def _without_anothers(self, verdict: _Verdict) -> _Verdict:
+        """An id kept from before goes when another mentor won that contact meanwhile: no contact has two mentors."""
+        anothers = verdict.contact_id is not None and self.won.get(verdict.contact_id, verdict.mn_id) != verdict.mn_id
+        return replace(verdict, contact_id=None) if anothers else verdict
 
     def _earlier(self, mn_id: str) -> int | None:
         row = self.before.get(mn_id)
@@ -321,15 +358,14 @@ class _Chooser:
 
 
 def _is_stranger(row: Row) -> bool:
-    """True when names contradict and no phone or e-mail agrees (R4.1)."""
-    agrees = set(row["matched_on"]) & {"phone", "personal_email", "uga_email"}
-    return row["name_relation"] == "contradicting" and not agrees
+    """True when names contradict and no phone or e-mail agrees (R4.1); a generic one says nothing."""
+    return row["name_relation"] == "contradicting" and not row["evidence"]
 
 
 def _method(row: Row, before: str | None = None) -> str:
     """How the contact was found; a link keeps the method by which it was made while that still holds."""
     matched = set(row["matched_on"])
-    found = "email" if matched & {"personal_email", "uga_email"} else "phone" if "phone" in matched else "kept"
+    found = "email" if matched & _EMAILS else "phone" if "phone" in matched else "kept"
     if before == "phone" and "phone" in matched:
         return before
     return found
@@ -350,20 +386,32 @@ def _ids(rows: Iterable[Row]) -> str:
     return " and ".join(str(row["contact_id"]) for row in rows)
 
 
+def _link_row(verdict: _Verdict, candidate_count: int, program: ProgramYear) -> Row:
+    return {
+        "year": program.year,
+        "mn_id": verdict.mn_id,
+        "gb_contact_id": verdict.contact_id,
+        "gb_match_status": verdict.status,
+        "gb_match_method": verdict.method,
+        "candidate_count": candidate_count,
+        "reason": verdict.reason,
+    }
+
+
 def _match_row(row: Row, verdict: _Verdict, chooser: _Chooser, program: ProgramYear) -> Row:
     contact_id = row["contact_id"]
     winner = verdict.contact_id == contact_id and verdict.method is not None
-    refusal = chooser.refused.get((verdict.mn_id, contact_id))
+    refusal = chooser.refusal(verdict.mn_id, row)
     undecided = verdict.method is None and contact_id in {option["contact_id"] for option in verdict.options}
     if winner:
         role, reason = "winner", verdict.reason
     elif undecided:
         role, reason = "rejected", f"not decided yet: {verdict.reason}"
-    elif row["same_person"] and not row["owner_mn_id"] and not chooser.decided_against(verdict.mn_id, row):
-        why = refusal or (f"contact {verdict.contact_id} was chosen" if verdict.method else verdict.reason)
+    elif verdict.method and row["same_person"] and chooser.is_nobodys(verdict.mn_id, row):
+        why = refusal or f"contact {verdict.contact_id} was chosen"
         role, reason = "loser", f"a duplicate ({_evidence(row)}): {why}"
     else:
-        role, reason = "rejected", refusal or f"not this mentor's: {_evidence(row)}"
+        role, reason = "rejected", refusal or verdict.reason
     return {
         "year": program.year,
         "mn_id": verdict.mn_id,
@@ -437,15 +485,25 @@ def _problems(
         found.append(
             problem(
                 "external_id_mismatch",
-                f"{who}: contact {winner['contact_id']} still carries external id {winner['external_id']}, which is no "
-                "mentor's of this year (a returning mentor). The next import sets the new one.",
+                f"{who}: contact {winner['contact_id']} still carries external id {winner['external_id']}, which is "
+                + (
+                    f"mentor {winner['owner_mn_id']}'s. Look whose contact it is."
+                    if winner["owner_mn_id"]
+                    else "no mentor's of this year (a returning mentor). The next import sets the new one."
+                ),
                 "warning",
                 [winner["contact_id"], winner["external_id"]],
                 contact_id=winner["contact_id"],
             )
         )
     if verdict.status == "new":
-        unsure = [row for row in candidates if not row["same_person"] and not row["owner_mn_id"]]
+        unsure = [
+            row
+            for row in candidates
+            if not row["same_person"]
+            and chooser.is_nobodys(verdict.mn_id, row)
+            and (row["evidence"] or row["name_relation"] != "contradicting")
+        ]
         found += [
             problem(
                 "low_confidence",
@@ -457,9 +515,41 @@ def _problems(
                 matched_on=row["matched_on"],
             )
             for row in unsure
-            if not chooser.decided_against(verdict.mn_id, row)
         ]
     return found
+
+
+def _suggestions(
+    signups: pl.DataFrame,
+    contacts: pl.DataFrame,
+    verdicts: Mapping[str, _Verdict],
+    chooser: _Chooser,
+    program: ProgramYear,
+) -> list[Problem]:
+    """Contacts like those mentors for whom the rules found nobody (R4.9)."""
+    without = signups.filter(pl.col("mn_id").is_in([v.mn_id for v in verdicts.values() if v.status == "new"]))
+    if without.is_empty():
+        return []
+    ids = signups.filter(~pl.col("is_placeholder")).select(comparable_mn_ids("mn_id")).to_series()
+    free = contacts.filter(
+        pl.col("archived_at").is_null() & pl.col("missing_since").is_null(),
+        ~pl.col("contact_id").is_in(list(chooser.won)),
+        ~pl.col("external_mn_id").fill_null("").is_in(ids.implode()),
+    )
+    names = dict(without.select("mn_id", "full_name").iter_rows())
+    return [
+        Problem(
+            "low_confidence",
+            f"{names[mn_id]} ({mn_id}) has no contact. Contact {contact['contact_id']} ({_shown_name(contact)}) might "
+            f"be theirs: {', '.join(evidence)}. Link it with `edit {mn_id} gb_contact_id {contact['contact_id']}` if "
+            "it is.",
+            mn_id=mn_id,
+            source_table=_SOURCE,
+            context={"contact_id": contact["contact_id"], "evidence": evidence},
+            key=(str(contact["contact_id"]),),
+        )
+        for mn_id, contact, evidence in suggest_contacts(without, free, chooser.is_judged, program)
+    ]
 
 
 def _conflicts(verdict: _Verdict, collision: Row | None, program: ProgramYear) -> list[Conflict]:
@@ -499,7 +589,7 @@ def _conflicts(verdict: _Verdict, collision: Row | None, program: ProgramYear) -
 
 def _collision_conflict(verdict: _Verdict, stranger: Row, program: ProgramYear) -> Conflict:
     contact_id = stranger["contact_id"]
-    left_over = program.givebutter.mentor_tag not in (stranger["tags"] or [])
+    left_over = program.givebutter.mentor_tag.casefold() not in map(str.casefold, stranger["tags"] or [])
     return Conflict(
         verdict.mn_id,
         "external_id_collision",

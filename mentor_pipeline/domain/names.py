@@ -20,8 +20,25 @@ _TITLES: Final = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "prof
 _APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 _NAMER: Final = NickNamer()
-_DIFFERENT_PEOPLE: Final = (frozenset({"aaron", "erin"}), frozenset({"andrew", "andrea"}))
-"""Pairs that the table calls nicknames, but that are as a rule a brother and a sister."""
+_DIFFERENT_PEOPLE: Final = frozenset(
+    frozenset(pair.split())
+    for pair in (
+        "aaron erin",
+        "aron erin",
+        "alexander alexandria",
+        "andrew andrea",
+        "bill robert",
+        "billy robert",
+        "edwin edwina",
+        "emil emily",
+        "ernest ernestine",
+        "frederick frederica",
+        "louis louise",
+        "patrick peter",
+        "william wilma",
+    )
+)
+"""Pairs that the table calls nicknames, but that are as a rule two children of one family."""
 
 
 class Name(NamedTuple):
@@ -55,15 +72,13 @@ def is_title(text: str | None) -> bool:
 
 @lru_cache(maxsize=100_000)
 def is_nickname(one: str, other: str) -> bool:
-    """True when one comparable first name is a known nickname of the other, directly or by one step between."""
+    """True when one comparable first name is a known nickname of the other.
+
+    Directly, never by a step between: that would make Robert a William (by way of Bill).
+    """
     if frozenset({one, other}) in _DIFFERENT_PEOPLE:
         return False
-    return _is_short_for(one, other) or _is_short_for(other, one)
-
-
-def _is_short_for(short: str, name: str) -> bool:
-    nicknames = _NAMER.nicknames_of(name)
-    return short in nicknames or any(short in _NAMER.nicknames_of(nickname) for nickname in nicknames)
+    return one in _NAMER.nicknames_of(other) or other in _NAMER.nicknames_of(one)
 
 
 @lru_cache(maxsize=200_000)
@@ -71,8 +86,8 @@ def compatible(one: Name, other: Name) -> bool:
     """True when the two can be one person's names (R1).
 
     Same last name, or the words of one within the words of the other (double names); and the same first name, or one
-    is the other's preferred name, nickname, initial or beginning (`Mary` of `Mary Jane`). First and last name swapped
-    count as the same.
+    is the other's preferred name, nickname, initial or beginning (`Mary` of `Mary Jane`, `Bill` of `William J.`).
+    First and last name swapped count as the same.
     """
     if _swapped(one, other):
         return True
@@ -104,9 +119,10 @@ def _given(name: Name) -> set[str]:
 
 
 def _firsts_agree(one: str, other: str) -> bool:
-    if one == other or is_nickname(one, other):
-        return True
+    """Word by word, as far as both go."""
+    return all(_words_agree(a, b) for a, b in zip(one.split(), other.split(), strict=False))
+
+
+def _words_agree(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
-    if len(short) == 1:
-        return long.startswith(short)
-    return long.startswith(f"{short} ")
+    return one == other or is_nickname(one, other) or (len(short) == 1 and long.startswith(short))

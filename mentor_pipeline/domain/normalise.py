@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import phonenumbers
 import polars as pl
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 REGION: Final = "US"
 FIRST_PLACEHOLDER: Final = 999001
 
+_LONGEST_PHONE: Final = 100
+"""Characters of a phone's text that are read; a cell may hold a whole document by mistake."""
 _PLAIN_PHONE: Final = r"^\+1[2-9][0-9]{9}$"
 _PLAIN_EMAIL: Final = r"^[a-z0-9]+(?:[._+-][a-z0-9]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
 _SPREADSHEET_DECIMALS: Final = re.compile(r"(?<=\d)\.0+$")
-_MN_ID: Final = re.compile(r"[\s#-]*(?:mn)?[\s#-]*([0-9]+)[\s-]*", re.IGNORECASE)
+_SPECIAL_DOMAIN: Final = rf"\.(?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})$"
+"""Endings that email-validator refuses, as no mail can go there."""
+_MN_ID: Final = re.compile(
+    r"[\s#\u2010-\u2015-]*(?:mn)?[\s#\u2010-\u2015-]*([0-9]+)[\s#\u2010-\u2015-]*", re.IGNORECASE
+)
+_US_NUMBER: Final = re.compile(r"(?:\+?1[ .-]*)?\(?[2-9]\d\d\)?[ .-]*\d{3}[ .-]*\d{4}(?!\d)")
 _PHONE_MARGIN: Final = re.compile(r"[\s()+.,;:/-]|tel:|phone:", re.IGNORECASE)
 
 
@@ -58,24 +65,32 @@ def normalise_phone(text: str | None) -> Phone:
     typed = clean_text(text)
     if typed is None:
         return Phone(None)
-    readable = _SPREADSHEET_DECIMALS.sub("", typed)
-    matches = [
-        match
-        for match in phonenumbers.PhoneNumberMatcher(readable, REGION, leniency=phonenumbers.Leniency.POSSIBLE)
-        if phonenumbers.is_possible_number_with_reason(match.number) == phonenumbers.ValidationResult.IS_POSSIBLE
-    ]
+    shown = typed if len(typed) <= _LONGEST_PHONE else f"{typed[:_LONGEST_PHONE]} …"
+    readable = _SPREADSHEET_DECIMALS.sub("", typed[:_LONGEST_PHONE])
+    matches = _numbers_in(readable)
+    if not matches and (first := _US_NUMBER.match(readable)):  # digits that run on: a second number, a date
+        matches = _numbers_in(first[0])
     if not matches:
-        return Phone(None, "invalid_phone", f"{typed!r} holds no phone number")
+        return Phone(None, "invalid_phone", f"{shown!r} holds no phone number")
     number = matches[0].number
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if len({(match.number.country_code, match.number.national_number) for match in matches}) > 1:
-        return Phone(e164, "unusual_value", f"{typed!r} holds several numbers; the first was taken")
+        return Phone(e164, "unusual_value", f"{shown!r} holds several numbers; the first was taken")
     rest = readable.replace(matches[0].raw_string, "", 1)
     if number.extension or readable != typed or _PHONE_MARGIN.sub("", rest):
-        return Phone(e164, "unusual_value", f"{typed!r} holds more than a number; {e164} was taken")
+        return Phone(e164, "unusual_value", f"{shown!r} holds more than a number; {e164} was taken")
     if not phonenumbers.is_valid_number(number):
         return Phone(e164, "unusual_value", f"{e164} is a possible number, but no such range is in use")
     return Phone(e164)
+
+
+def _numbers_in(text: str) -> list[phonenumbers.PhoneNumberMatch]:
+    """The possible numbers of a text, in their order; a number without its area is none."""
+    return [
+        match
+        for match in phonenumbers.PhoneNumberMatcher(text, REGION, leniency=phonenumbers.Leniency.POSSIBLE)
+        if phonenumbers.is_possible_number_with_reason(match.number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    ]
 
 
 @lru_cache(maxsize=100_000)
@@ -111,6 +126,12 @@ def comparable_mn_id(mn_id: str) -> str:
     return mn_id.lstrip("0") or "0"
 
 
+def comparable_mn_ids(column: str) -> pl.Expr:
+    """A column of mentor ids as they are compared. Same values as `comparable_mn_id`."""
+    bare = pl.col(column).str.strip_chars_start("0")
+    return pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
+
+
 def is_school_email(email: str, school_domains: Sequence[str]) -> bool:
     """True when the address is on a school domain or below one."""
     domain = email.rpartition("@")[2].lower()
@@ -119,21 +140,19 @@ def is_school_email(email: str, school_domains: Sequence[str]) -> bool:
 
 def phones(values: pl.Series) -> pl.Series:
     """E.164 of a whole column; null where there is no number. Same values as `normalise_phone`."""
-    return _column(values, _PLAIN_PHONE, lambda text: normalise_phone(text).e164)
+    return _column(values, values.str.contains(_PLAIN_PHONE), lambda text: normalise_phone(text).e164)
 
 
 def emails(values: pl.Series) -> pl.Series:
     """Addresses of a whole column; null where there is none. Same values as `normalise_email`."""
-    return _column(values.str.strip_chars().str.to_lowercase(), _PLAIN_EMAIL, normalise_email, longest=64)
+    lower = values.str.strip_chars().str.to_lowercase()
+    is_short = lower.str.len_chars() <= 64  # no part of a short address can break a length limit
+    is_plain = lower.str.contains(_PLAIN_EMAIL) & is_short & ~lower.str.contains(_SPECIAL_DOMAIN)
+    return _column(lower, is_plain, normalise_email)
 
 
-def _column(
-    values: pl.Series, plain: str, one: Callable[[str | None], str | None], longest: int | None = None
-) -> pl.Series:
+def _column(values: pl.Series, is_plain: pl.Series, one: Callable[[str | None], str | None]) -> pl.Series:
     """Leave plain values as they are; send each other distinct value through `one`."""
-    is_plain = values.str.contains(plain)
-    if longest is not None:  # no part of a short address can break a length limit
-        is_plain &= values.str.len_chars() <= longest
     odd = values.filter(~is_plain).drop_nulls().unique()
     if odd.is_empty():
         return values

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -30,13 +32,17 @@ from mentor_pipeline.domain.normalise import (
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mentor_pipeline.settings import ProgramYear
 
 _SOURCE: Final = "raw_mn_signups"
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _FILLED_FROM_OLDER: Final = (
+    "first_name",
+    "middle_name",
+    "last_name",
+    "prefix",
     "phone",
     "personal_email",
     "uga_email",
@@ -65,7 +71,7 @@ class _Submission:
     @property
     def order(self) -> tuple[datetime, int, str]:
         """Oldest first; of two at one time the higher submission id is the newer (R2)."""
-        return self.raw["submitted_at"], len(self.id), self.id
+        return self.raw["submitted_at"] or _NO_TIME, len(self.id), self.id
 
     @property
     def name(self) -> Name:
@@ -113,25 +119,32 @@ def one_per_person(
     Returns:
         Rows of `signups`; `also` holds new rows of `placeholder_ids` and `mentor_aliases`.
     """
-    submissions = sorted((_normalise(row, program) for row in raw.iter_rows(named=True)), key=lambda s: s.order)
-    people = _people(submissions)
-    spelling = {comparable_mn_id(mn_id): mn_id for mn_id in sorted(known_mn_ids)}
     given = dict(placeholders.select("submission_id", "mn_id").iter_rows())
-    ids, new_placeholders, problems = _assign_ids(people, spelling, given, program.year)
+    submissions = sorted(
+        (_normalise(row, program, set(given.values())) for row in raw.iter_rows(named=True)), key=lambda s: s.order
+    )
+    spelling = {comparable_mn_id(mn_id): mn_id for mn_id in sorted(known_mn_ids)}
+    assigned = _assign_ids(_people(submissions), spelling, given)
 
-    rows, aliases = [], []
-    for mn_id, person in zip(ids, people, strict=True):
-        withdrawn = all(submission.gone for submission in person)
-        if withdrawn and comparable_mn_id(mn_id) not in spelling:
-            continue  # only ever seen as deleted: no mentor
-        row = _row(mn_id, person, program.year, withdrawn=withdrawn)
+    rows, aliases, new_placeholders = [], [], []
+    problems: list[Problem] = []
+    for mn_id, person in assigned:
+        row = _row(mn_id, person, program.year)
         rows.append(row)
         problems += _problems(row, person)
-        old_ids = {given[submission.id] for submission in person if submission.id in given} - {mn_id}
-        aliases += [{"year": program.year, "old_mn_id": old, "mn_id": mn_id, "at": now} for old in sorted(old_ids)]
+        old_ids = {given[submission.id] for submission in person if submission.id in given}
+        aliases += [
+            {"year": program.year, "old_mn_id": old, "mn_id": mn_id, "at": now} for old in sorted(old_ids - {mn_id})
+        ]
+        if row["is_placeholder"]:
+            problems.append(_id_problem(row, person, assigned))
+            if mn_id not in old_ids:
+                wanted = _typed_id(person)
+                anchor = next(s for s in person if s.mn_id == wanted)
+                new_placeholders.append(
+                    {"year": program.year, "submission_id": anchor.id, "mn_id": mn_id, "assigned_at": now}
+                )
     problems += _shared_phones(rows)
-    kept = {row["mn_id"] for row in rows}
-    new_placeholders = [{**row, "assigned_at": now} for row in new_placeholders if row["mn_id"] in kept]
     return Computed(
         rows=pl.DataFrame(rows, schema=TABLES["signups"].schema).sort("mn_id"),
         problems=problem_rows(program.year, problems),
@@ -142,16 +155,20 @@ def one_per_person(
     )
 
 
-def _normalise(row: dict[str, Any], program: ProgramYear) -> _Submission:
+def _normalise(row: dict[str, Any], program: ProgramYear, placeholders: Collection[str]) -> _Submission:
+    """Normalise a submission; a placeholder of ours that someone typed into the form is no mentor id."""
+    mn_id = normalise_mn_id(row["mn_id"], program.mn_id_prefix)
     personal, school = normalise_email(row["personal_email"]), normalise_email(row["uga_email"])
     domains = program.givebutter.school_domains
     if personal and is_school_email(personal, domains):  # a school address never becomes personal_email (R6)
-        personal, school = (None if not school or is_school_email(school, domains) else school), personal
+        personal, school = (None, school) if school and is_school_email(school, domains) else (school, personal)
     elif school and not personal and not is_school_email(school, domains):
         personal, school = school, None
+    elif school == personal:
+        school = None
     return _Submission(
         raw=row,
-        mn_id=normalise_mn_id(row["mn_id"], program.mn_id_prefix),
+        mn_id=None if mn_id in placeholders else mn_id,
         phone=normalise_phone(row["phone_raw"]),
         personal_email=personal,
         uga_email=school,
@@ -162,8 +179,9 @@ def _normalise(row: dict[str, Any], program: ProgramYear) -> _Submission:
 def _people(submissions: Sequence[_Submission]) -> list[list[_Submission]]:
     """Group submissions, oldest first, into people; within a person oldest first.
 
-    A submission joins a person when it is the same person as one of their submissions and contradicts none of them;
-    if several people fit, the one with exactly the same name, else nobody (it stays a person of its own).
+    A submission joins a person when it is the same person as one of their submissions and contradicts none of them.
+    If several people fit, those with exactly the same name count; several of these are one person, whom this submission
+    brings together. If none of several has exactly the name, nobody can tell, and it stays a person of its own.
     """
     people: list[list[_Submission]] = []
     found_by: defaultdict[str, set[int]] = defaultdict(set)
@@ -177,15 +195,13 @@ def _people(submissions: Sequence[_Submission]) -> list[list[_Submission]]:
         ]
         if len(fits) > 1:
             fits = [i for i in fits if any(exactly_same(submission.name, other.name) for other in people[i])]
-        if len(fits) == 1:
-            index = fits[0]
-            people[index].append(submission)
-        else:
-            index = len(people)
-            people.append([submission])
-        for key in _keys(submission):
-            found_by[key].add(index)
-    return people
+        joined = sorted([submission, *(other for index in fits for other in people[index])], key=lambda s: s.order)
+        for index in fits:
+            people[index] = []
+        for key in set().union(*map(_keys, joined)):
+            found_by[key] = found_by[key] - set(fits) | {len(people)}
+        people.append(joined)
+    return [person for person in people if person]
 
 
 def _keys(submission: _Submission) -> set[str]:
@@ -203,37 +219,41 @@ def _same_person(one: _Submission, other: _Submission) -> bool:
 
 
 def _assign_ids(
-    people: Sequence[list[_Submission]], spelling: dict[str, str], given: dict[str, str], year: int
-) -> tuple[list[str], list[dict[str, Any]], list[Problem]]:
+    people: Sequence[list[_Submission]], spelling: Mapping[str, str], given: Mapping[str, str]
+) -> list[tuple[str, list[_Submission]]]:
     """Give each person one mentor id: the newest typed, unless an earlier person has it, else a placeholder.
 
-    Returns:
-        The ids in the order of `people`, new rows of `placeholder_ids` (without the time), and problems.
+    Who has a sign-up that stands comes before those whose every one is gone. Of the latter those are left out under
+    whose ids no mentor was ever known: they were only ever seen as deleted (R2).
     """
-    typed = {comparable_mn_id(s.mn_id) for person in people for s in person if s.mn_id}
-    free = _free_placeholders({*typed, *given.values()})
     owner: dict[str, list[_Submission]] = {}
-    for person in sorted(people, key=lambda p: min((s.order for s in p if s.mn_id), default=p[0].order)):
+    mentors = []
+    for person in sorted(people, key=lambda person: (_is_withdrawn(person), _typed_first(person))):
+        own_ids = {given[s.id] for s in person if s.id in given}
         wanted = _typed_id(person)
-        if wanted:
-            owner.setdefault(comparable_mn_id(wanted), person)
-
-    ids, new, problems = [], [], []
-    for person in people:
-        wanted = _typed_id(person)
-        newest = person[-1]
-        if wanted and owner[comparable_mn_id(wanted)] is person:
-            same = [s.mn_id for s in person if s.mn_id and comparable_mn_id(s.mn_id) == comparable_mn_id(wanted)]
-            ids.append(spelling.get(comparable_mn_id(wanted), same[0]))
+        if wanted and comparable_mn_id(wanted) not in owner:
+            own_ids.add(wanted)
+        if _is_withdrawn(person) and not {comparable_mn_id(mn_id) for mn_id in own_ids} & spelling.keys():
             continue
-        placeholder = min((given[s.id] for s in person if s.id in given), default=None)
-        if placeholder is None:
-            placeholder = next(free)
-            anchor = next(s for s in person if s.mn_id == wanted)
-            new.append({"year": year, "submission_id": anchor.id, "mn_id": placeholder})
-        ids.append(placeholder)
-        problems.append(_id_problem(placeholder, newest, wanted, owner))
-    return ids, new, problems
+        if wanted in own_ids:
+            owner[comparable_mn_id(wanted)] = person
+        mentors.append(person)
+
+    typed = {comparable_mn_id(s.mn_id) for person in people for s in person if s.mn_id}
+    free = _free_placeholders(given.values(), {*typed, *spelling})
+    assigned = []
+    for person in sorted(mentors, key=lambda person: person[0].order):
+        wanted = _typed_id(person)
+        if wanted and owner[comparable_mn_id(wanted)] is person:
+            spelled = next(s.mn_id for s in person if s.mn_id and _same_id(s.mn_id, wanted))
+            assigned.append((spelling.get(comparable_mn_id(wanted), spelled), person))
+        else:
+            assigned.append((min((given[s.id] for s in person if s.id in given), default=None) or next(free), person))
+    return assigned
+
+
+def _is_withdrawn(person: Sequence[_Submission]) -> bool:
+    return all(submission.gone for submission in person)
 
 
 def _typed_id(person: Sequence[_Submission]) -> str | None:
@@ -243,12 +263,25 @@ def _typed_id(person: Sequence[_Submission]) -> str | None:
     return standing[-1].mn_id if standing else None
 
 
+def _typed_first(person: Sequence[_Submission]) -> tuple[datetime, int, str]:
+    """When the person first typed the id that counts: of two people with one id the earlier keeps it (R2)."""
+    wanted = _typed_id(person)
+    return min((s.order for s in person if wanted and s.mn_id and _same_id(s.mn_id, wanted)), default=person[0].order)
+
+
+def _same_id(one: str, other: str) -> bool:
+    return comparable_mn_id(one) == comparable_mn_id(other)
+
+
 def _id_problem(
-    placeholder: str, newest: _Submission, wanted: str | None, owner: dict[str, list[_Submission]]
+    row: Mapping[str, Any], person: Sequence[_Submission], assigned: Sequence[tuple[str, Sequence[_Submission]]]
 ) -> Problem:
+    """Why a person goes by a placeholder."""
+    placeholder, wanted = row["mn_id"], _typed_id(person)
+    newest = next(s for s in person if s.id == row["submission_id"])
     raw = clean_text(newest.raw["mn_id"])
     if wanted:
-        other = owner[comparable_mn_id(wanted)][-1]
+        other = next(other for mn_id, other in assigned if _same_id(mn_id, wanted))[-1]
         kind = "mn_id_collision"
         message = (
             f"Mentor id {wanted} of {newest.person} belongs to {other.person}, who signed up with it earlier. "
@@ -266,15 +299,13 @@ def _id_problem(
     )  # fmt: skip
 
 
-def _free_placeholders(taken: Iterable[str]) -> Iterator[str]:
-    used = {int(mn_id) for mn_id in taken}
-    number = max((n for n in used if n >= FIRST_PLACEHOLDER), default=FIRST_PLACEHOLDER - 1)
-    while True:
-        number += 1
-        yield str(number)
+def _free_placeholders(given: Iterable[str], taken: Collection[str]) -> Iterator[str]:
+    """Placeholders that nobody was ever given; one that is somebody's mentor id is passed over."""
+    highest = max(map(int, given), default=FIRST_PLACEHOLDER - 1)
+    return (str(number) for number in count(highest + 1) if str(number) not in taken)
 
 
-def _row(mn_id: str, person: Sequence[_Submission], year: int, *, withdrawn: bool) -> dict[str, Any]:
+def _row(mn_id: str, person: Sequence[_Submission], year: int) -> dict[str, Any]:
     """The person's row: the newest standing submission, empty fields filled from older ones."""
     standing = [s for s in person if not s.gone] or person
     newest, older = standing[-1], standing[-2::-1]
@@ -282,28 +313,21 @@ def _row(mn_id: str, person: Sequence[_Submission], year: int, *, withdrawn: boo
         field: next((value for s in (newest, *older) if (value := s.value(field)) is not None), None)
         for field in _FILLED_FROM_OLDER
     }
-    first, last = clean_text(newest.raw["first_name"]), clean_text(newest.raw["last_name"])
-    if first is None and last is None:
-        named = next((s for s in older if s.value("first_name") or s.value("last_name")), newest)
-        first, last = named.value("first_name"), named.value("last_name")
-    wished = clean_text(newest.raw["prefix"])
-    preferred = wished if wished and not is_title(wished) else first or last or "Mentor"
+    wished, last = filled.pop("prefix"), filled["last_name"]
+    preferred = wished if wished and not is_title(wished) else filled["first_name"] or last or "Mentor"
     return {
         "year": year,
         "mn_id": mn_id,
-        "is_placeholder": not any(s.mn_id and comparable_mn_id(s.mn_id) == comparable_mn_id(mn_id) for s in person),
+        "is_placeholder": not any(s.mn_id and _same_id(s.mn_id, mn_id) for s in person),
         "submission_id": newest.id,
         "merged_submission_ids": [s.id for s in reversed(person) if s is not newest],
-        "first_name": first,
-        "middle_name": clean_text(newest.raw["middle_name"]),
-        "last_name": last,
         "preferred_name": preferred,
         "full_name": clean_text(f"{preferred} {last or ''}"),
         **filled,
         "submitted_at": newest.raw["submitted_at"],
         "edited_at": newest.raw["edited_at"],
         "first_submitted_at": person[0].raw["submitted_at"],
-        "withdrawn": withdrawn,
+        "withdrawn": _is_withdrawn(person),
     }
 
 
@@ -326,6 +350,19 @@ def _problems(row: dict[str, Any], person: Sequence[_Submission]) -> list[Proble
                 field_name="phone",
                 current_value=clean_text(newest.raw["phone_raw"]),
                 suggested_value=newest.phone.e164,
+            )
+        )
+    typed_id = clean_text(newest.raw["mn_id"])
+    if typed_id and newest.mn_id is None and not row["is_placeholder"]:
+        found.append(
+            problem(
+                "invalid_mn_id",
+                f"{typed_id!r} of {newest.person} is no mentor id; {mn_id} of an older sign-up counts. Correct it on "
+                "the form.",
+                "error",
+                field_name="mn_id",
+                current_value=typed_id,
+                key=(newest.id,),
             )
         )
     for field in ("personal_email", "uga_email"):
