@@ -540,15 +540,16 @@ training_at | timestamp | When."""),
     ),
     Table(
         "merge_base",
-        "The value that both sides last agreed on, per mentor and field (R6).",
+        "Per mentor and field, how the two sides stood when they were last settled (R6): an edit is a move away from here.",
         _columns(f"""{_YEAR}
 mn_id | text | Mentor id.
-contact_id | bigint | The contact it was agreed with.
 field_name | text | Field of mentors.
-value | text | The agreed value; null when both had none.
-ours | text | Our source's value (forms, not people's edits) when that was agreed.
-agreed_at | timestamp | When.
-how | text | equal (seen equal), first_sight, or taken (one side's edit was taken)."""),
+contact_id | bigint | The contact it was settled with.
+value | text | The value that stands.
+ours | text | What the forms said then.
+theirs | text | What Givebutter held then; null when it held nothing.
+how | text | equal (Givebutter holds the value), first_sight (never agreed yet, ours stands), or taken (Givebutter's edit stands).
+settled_at | timestamp | When."""),
         ("year", "mn_id", "field_name"),
     ),
     Table(
@@ -694,9 +695,20 @@ Contact Website | text | Address of the fundraising page."""),
         _columns(f"""{_YEAR}
 mn_id | text | Mentor id.
 gb_contact_id | bigint | Their contact, if any.
-reason | text | contact_conflict, shared_contact, stale_contact, withdrawn, placeholder_mn_id, no_last_name, dropped or refused_by_givebutter.
+reason | text | contact_conflict, shared_contact, stale_contact, withdrawn, placeholder_mn_id, no_last_name, dropped, refused_by_givebutter or wrong_contact (Givebutter would take the row, but onto somebody else's contact).
 detail | text | In words, with the contact in the way and what to do."""),
         ("year", "mn_id"),
+    ),
+    Table(
+        "sent_notes",
+        "Notes that were written to an import file: Givebutter appends them, so none goes out twice.",
+        _columns(f"""{_YEAR}
+mn_id | text | Mentor id.
+sent_at | timestamp | When the file was written.
+notes | text | The cell as it was written.
+filename | text | The file."""),
+        ("year", "mn_id", "sent_at"),
+        Write.APPEND,
     ),
     Table(
         "contact_archive_plan",
