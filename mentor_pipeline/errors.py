@@ -60,3 +60,7 @@ class DecisionRefusedError(MentorPipelineError):
 
 class ExportRefusedError(MentorPipelineError):
     """No import file was written (contact data too old, unwritable folder, ...)."""
+
+
+class AlertLostError(MentorPipelineError):
+    """An alert reached nobody: neither the alert log nor the webhook took it."""

@@ -26,6 +26,7 @@ from mentor_pipeline.tables import TABLES
 
 JOTFORM_KEY: Final = "JOTFORM_API_KEY"
 GIVEBUTTER_KEY: Final = "GIVEBUTTER_API_KEY"
+ALERT_WEBHOOK: Final = "MENTOR_PIPELINE_ALERT_WEBHOOK"
 MESSAGE_COLUMNS: Final = ("message_text", "message_email")
 
 
@@ -39,6 +40,11 @@ def packaged_config_dir() -> Path:
     return Path(str(files("mentor_pipeline"))) / "config"
 
 
+def packaged_instance_file() -> Path:
+    """The `dagster.yaml` that ships with the package; commands copy it into `Settings.dagster_home`."""
+    return Path(str(files("mentor_pipeline"))) / "dagster.yaml"
+
+
 class Settings(BaseSettings):
     """What this installation is told by its environment (see `.env.example`)."""
 
@@ -48,6 +54,8 @@ class Settings(BaseSettings):
     config_dir: Path = Field(default_factory=packaged_config_dir, description="Folder of the year files.")
     data_dir: Path = Field(default=Path("data"), description="Warehouse, inbox, exports, Dagster's home.")
     database_url: str | None = Field(default=None, repr=False, description="postgresql:// URL; DuckDB when unset.")
+    alert_webhook: str | None = Field(default=None, repr=False, description="Slack-compatible URL; none when unset.")
+    ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
     jotform_base_url: str = Field(default="https://api.jotform.com", validation_alias="JOTFORM_BASE_URL")
     givebutter_base_url: str = Field(default="https://api.givebutter.com/v1", validation_alias="GIVEBUTTER_BASE_URL")
     givebutter_requests_per_second: float = Field(default=5.0, gt=0, validation_alias="GIVEBUTTER_REQUESTS_PER_SECOND")
@@ -71,6 +79,11 @@ class Settings(BaseSettings):
     def warehouse_path(self) -> Path:
         """The DuckDB file."""
         return self.data_dir / "mentors.duckdb"
+
+    @property
+    def alerts_path(self) -> Path:
+        """Every alert there was, one JSON line each."""
+        return self.data_dir / "alerts.log"
 
     @property
     def inbox_dir(self) -> Path:

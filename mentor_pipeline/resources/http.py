@@ -49,13 +49,13 @@ def is_temporary(status: int) -> bool:
     return status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def printable(text: str, *, secret: str = "") -> str:
+def printable(text: str, *, secret: str = "", longest: int = _SHOWN_CHARACTERS) -> str:
     """Foreign text as it may be shown: one short line without the secret, terminal escapes or control characters."""
     if secret:
         text = text.replace(secret, "[key]")
     text = _ESCAPE_SEQUENCE.sub("", text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def wait_asked_for(header: str | None, now: datetime) -> timedelta | None:

@@ -17,6 +17,7 @@ import dagster as dg
 import polars as pl
 
 from mentor_pipeline.domain.findings import to_json
+from mentor_pipeline.errors import MentorPipelineError
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.resources.writer_lock import Holder, holder, writer_lock
 
@@ -105,7 +106,9 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
     def _end(self, row: dict[str, Any], instance: dg.DagsterInstance) -> None:
         """Complete the row of a run by what its events say."""
         now = datetime.now(UTC)
-        failures = _failures(instance, row["id"])
+        failures = failures_of(instance, row["id"])
+        if events_of(instance, row["id"], dg.DagsterEventType.RUN_CANCELING):
+            failures.append("canceled by a person")
         row |= {
             "status": "failed" if failures else "completed",
             "finished_at": now,
@@ -117,9 +120,13 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
 
 
 def triggered_by(tags: Mapping[str, str]) -> str:
-    """Who or what started a run: its person, schedule or sensor, else the user of this process."""
-    named = (tags[tag] for tag in (BY_TAG, _SCHEDULE_TAG, _SENSOR_TAG) if tag in tags)
-    return next(named, None) or getpass.getuser()
+    """Who or what started a run, else the user of this process."""
+    return named_starter(tags) or getpass.getuser()
+
+
+def named_starter(tags: Mapping[str, str]) -> str | None:
+    """Person, schedule or sensor that a run's tags name as the one who started it."""
+    return next((tags[tag] for tag in (BY_TAG, _SCHEDULE_TAG, _SENSOR_TAG) if tag in tags), None)
 
 
 def sync_type(job: str, tags: Mapping[str, str], *, first_sync: bool) -> str:
@@ -131,7 +138,8 @@ def sync_type(job: str, tags: Mapping[str, str], *, first_sync: bool) -> str:
     return "automated" if _SCHEDULE_TAG in tags else "manual"
 
 
-def _events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+def events_of(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    """Events of one kind of a run, oldest first."""
     entries = instance.all_logs(run_id, of_type=kind)
     return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
 
@@ -139,34 +147,38 @@ def _events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType
 def _row_counts(instance: dg.DagsterInstance, run_id: str) -> dict[str, object]:
     """Rows by table, of the tables that a run stored."""
     counts: dict[str, object] = {}
-    for event in _events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
+    for event in events_of(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
         materialization = event.step_materialization_data.materialization
         if ROW_COUNT in materialization.metadata:
             counts[materialization.asset_key.path[-1]] = materialization.metadata[ROW_COUNT].value
     return counts
 
 
-def _failures(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+def failures_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """What went wrong in a run, one line each: resources, steps, failed blocking checks in their own words."""
     checks: dict[str | None, list[str]] = {}
-    for event in _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+    for event in events_of(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         check = event.asset_check_evaluation_data
         if not check.passed and check.blocking:
             words = f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
             checks.setdefault(event.step_key, []).append(words)
     lines = [
-        f"before the first step: {_words(event)}"
-        for event in _events(instance, run_id, dg.DagsterEventType.RESOURCE_INIT_FAILURE)
+        f"before the first step: {words_of(event)}"
+        for event in events_of(instance, run_id, dg.DagsterEventType.RESOURCE_INIT_FAILURE)
     ]
-    for event in _events(instance, run_id, dg.DagsterEventType.STEP_FAILURE):
-        told = checks.get(event.step_key) or [_words(event)]
+    for event in events_of(instance, run_id, dg.DagsterEventType.STEP_FAILURE):
+        told = checks.get(event.step_key) or [words_of(event)]
         lines += [f"{event.step_key}: {words}" for words in told]
-    if _events(instance, run_id, dg.DagsterEventType.RUN_CANCELING):
-        lines.append("canceled by a person")
     return lines
 
 
-def _words(event: dg.DagsterEvent) -> str:
+def words_of(event: dg.DagsterEvent) -> str:
     """What the exception of a failure said, without Dagster's own around it."""
-    error = getattr(event.event_specific_data, "error", None)
-    return (error.cause or error).message.strip() if error else "failed"
+    error: Any = getattr(event.event_specific_data, "error", None)
+    if error is None:
+        return "failed"
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return "interrupted"
+    cause = error.cause or error
+    # Our own errors are sentences for people; of any other the class says something, too.
+    return str(cause.message).strip().removeprefix(f"{MentorPipelineError.__module__}.{cause.cls_name}: ")
