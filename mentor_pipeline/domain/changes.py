@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mentor_pipeline.domain.conflicts import DECIDED, FIELDS
-from mentor_pipeline.domain.history import KEY, RECORDED, consecutive, decode
+from mentor_pipeline.domain.history import KEY, RECORDED, consecutive, decode, present_ids
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
@@ -288,3 +288,41 @@ def mark_synced(changes: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
         .select(changes.columns)
         .sort("detected_at", "id")
     )
+
+
+def changes_to_write(
+    stored: pl.DataFrame,
+    history: pl.DataFrame,
+    conflicts: pl.DataFrame,
+    archive_log: pl.DataFrame,
+    held: pl.DataFrame,
+    aliases: pl.DataFrame,
+    program: ProgramYear,
+    *,
+    run_id: str,
+) -> pl.DataFrame:
+    """Rows of mn_changes to upsert: what is new, and the state of older ones that moved on.
+
+    Args:
+        stored: rows of mn_changes of all years.
+        history: rows of mentor_history of the year, all versions.
+        conflicts: rows of sync_conflicts of the year.
+        archive_log: rows of contact_archive_log.
+        held: what Givebutter holds now (see `mark_synced`).
+        aliases: rows of mentor_aliases of the year; changes of a placeholder move to the real id.
+        program: the year.
+        run_id: the run that sees them.
+    """
+    known_ids = stored["id"]
+    of_year = stored.filter(pl.col("year") == program.year)
+    renamed = present_ids(of_year, aliases).select(of_year.columns)
+    moved = renamed.join(of_year, on=["id", "mn_id"], how="anti")
+    new = pl.concat(
+        [
+            changes(history, sent=sent_fields(program), known_ids=known_ids, aliases=aliases),
+            decided_conflicts(conflicts, run_id=run_id, known_ids=known_ids),
+            archived_duplicates(archive_log, year=program.year, known_ids=known_ids),
+        ]
+    )
+    synced = mark_synced(pl.concat([renamed, new]), held)
+    return pl.concat([synced, moved, new]).unique("id", keep="first", maintain_order=True)

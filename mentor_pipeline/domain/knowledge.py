@@ -304,3 +304,27 @@ def _missing(before: pl.DataFrame, reading: Reading, as_of: datetime) -> pl.Data
         pl.col("archived_at").is_null() & ~pl.col("contact_id").is_in(shown.implode()) & (pl.col("known_at") < as_of)
     )
     return pl.concat([asked, unlisted])
+
+
+def mentor_contacts(links: pl.DataFrame, contacts: pl.DataFrame, *, year: int) -> pl.DataFrame:
+    """The contact of each mentor as last read: rows of `raw_mn_gb_contacts`.
+
+    Args:
+        links: mn_id, gb_contact_id, gb_match_status of the year's mentors.
+        contacts: rows of `raw_gb_full_contacts`.
+        year: the program year.
+    """
+    status = pl.col("gb_match_status")
+    rows = links.join(contacts, left_on="gb_contact_id", right_on="contact_id", coalesce=False).with_columns(
+        year=pl.lit(year),
+        source=pl.when(pl.col("source") == "csv").then(pl.lit("csv_match")).otherwise(pl.lit("api_sync")),
+        gb_updated_at="last_modified_at",
+        last_synced_at="last_seen_at",
+        sync_status=pl.when(status == "linked")
+        .then(pl.lit("synced"))
+        .when(status == "stale")
+        .then(pl.lit("stale"))
+        .otherwise(pl.lit("conflict")),
+    )
+    table = TABLES["raw_mn_gb_contacts"]
+    return table.conform(rows.select(table.column_names)).sort("mn_id")
