@@ -1,0 +1,136 @@
+"""The frame of the command line: the application, its help and exit codes, and what happens when something goes wrong.
+
+Every error that was raised on purpose is shown as its message, never as a traceback. An unexpected one is told in one
+line, with the file that has the traceback. The commands are in `jobs`, `look` and `upkeep`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
+
+import typer
+
+from mentor_pipeline.cli.terminal import Terminal
+from mentor_pipeline.errors import ConfigError, MentorPipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+P = ParamSpec("P")
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+LOG_NAME: Final = "mentor-pipeline-errors.log"
+
+_HELP: Final = """
+One true record per student mentor, kept in step between Jotform and Givebutter.
+
+Begin with `mentor-pipeline demo` (nothing needed: made-up people, services simulated on this machine), or with
+`mentor-pipeline config check` and `mentor-pipeline sync` for real.
+
+Exit codes: 0 done; 1 failed, and the message says what was left as it was; 2 wrong use: an unknown option, or settings
+or keys with faults. With `--json` standard output is exactly one JSON document; progress goes to standard error.
+"""
+
+app = typer.Typer(
+    name="mentor-pipeline",
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+conflicts_app = typer.Typer(no_args_is_help=True, help="What only a person can decide.")
+config_app = typer.Typer(no_args_is_help=True, help="Settings of this installation.")
+app.add_typer(conflicts_app, name="conflicts", rich_help_panel="Look")
+app.add_typer(config_app, name="config", rich_help_panel="Set up")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.", show_default=False)]
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does this; the system user by default.")]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+
+    sys.excepthook = _tell_unexpected
+    typer.main.get_command(app)(prog_name="mentor-pipeline")
+
+
+def told(command: Callable[P, None]) -> Callable[P, None]:
+    """Show the errors that a command raises on purpose, and exit as they ask."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        terminal = Terminal(as_json=bool(kwargs.get("as_json")))
+        try:
+            command(*args, **kwargs)
+        except MentorPipelineError as error:
+            terminal.failed(str(error))
+            raise typer.Exit(WRONG_USE if isinstance(error, ConfigError) else FAILED) from error
+        except KeyboardInterrupt as error:
+            terminal.failed("Stopped by you.")
+            raise typer.Exit(FAILED) from error
+
+    return run
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(version("mentor-pipeline"))
+        except PackageNotFoundError:
+            typer.echo("not installed as a package")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
+def _tell_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell a fault of this program: what it was in one line, and where its traceback is."""
+    log = _write_traceback("".join(traceback.format_exception(kind, error, trace)))
+    first_line = (str(error).splitlines() or [""])[0]
+    where = f"The full traceback is in {log}." if log else "The traceback could not be written anywhere."
+    message = f"Unexpected error, a fault of this program: {kind.__name__}: {first_line}. {where}"
+    Terminal(as_json="--json" in sys.argv).failed(message)
+
+
+def _write_traceback(text: str) -> Path | None:
+    """Add a traceback to the log in the data folder, or in the folder for temporary files."""
+    for folder in (_data_dir(), Path(tempfile.gettempdir())):
+        if folder is None or not folder.is_dir():
+            continue
+        log = folder / LOG_NAME
+        try:
+            log.touch(mode=0o600)
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {' '.join(sys.argv)}\n{text}\n")
+        except OSError:
+            continue
+        return log
+    return None
+
+
+def _data_dir() -> Path | None:
+    from mentor_pipeline.settings import Settings
+
+    try:
+        return Settings.load().data_dir
+    except MentorPipelineError:
+        return None

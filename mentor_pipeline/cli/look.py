@@ -1,0 +1,151 @@
+"""Commands that only read: `status`, `why`, `changes`, `conflicts list|show`, `preflight` and `config check`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, Final
+
+import typer
+
+from mentor_pipeline.cli import show
+from mentor_pipeline.cli.app import FAILED, WRONG_USE, Json, app, config_app, conflicts_app, told
+from mentor_pipeline.cli.terminal import Terminal
+
+_PANEL: Final = "Look"
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def status(*, as_json: Json = False) -> None:
+    """Show how things stand: mentors, contacts, what is withheld, what to decide, and what to do next."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    found = reports.status(here.warehouse, here.settings, here.program, datetime.now(UTC))
+    Terminal(as_json=as_json).result(found, *show.status(found))
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def why(
+    mn_id: Annotated[str, typer.Argument(metavar="MN_ID", help="Mentor id, in any spelling: 42, 0042, MN0042.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show why a mentor has this Givebutter contact: every candidate, its score and its fate."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    found = reports.why(here.warehouse, here.program, mn_id)
+    Terminal(as_json=as_json).result(found, *show.why(found))
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def changes(
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_OR_TIME", help="After this run ended (how its id begins), or after a time."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="RUN_OR_TIME", help="Until this run ended, or until a time.")
+    ] = None,
+    mentor: Annotated[str | None, typer.Option(metavar="MN_ID", help="Only of this mentor.")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="T", help="Only of this type; may be repeated.")
+    ] = None,
+    significant: Annotated[
+        bool, typer.Option("--significant", help="Only what an organiser wants to hear of.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what changed, newest first. `--since A --until B` with two runs gives what lies between them."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    wanted = reports.ChangeFilter(since, until, mentor, tuple(types or ()), significant)
+    found = reports.changes(here.warehouse, here.program, wanted)
+    Terminal(as_json=as_json).result(found, *show.changes(found))
+
+
+@conflicts_app.command("list")
+@told
+def list_conflicts(
+    *,
+    conflict_type: Annotated[str | None, typer.Option("--type", metavar="T", help="Only of this type.")] = None,
+    with_status: Annotated[
+        str, typer.Option("--status", metavar="S", help="pending, resolved, skipped, obsolete, or all.")
+    ] = "pending",
+    as_json: Json = False,
+) -> None:
+    """List what waits for a decision, the most severe first."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    if with_status not in {"all", *reports.CONFLICT_STATUSES}:
+        msg = f"{with_status}: no such status. There are: {', '.join(reports.CONFLICT_STATUSES)}, and all."
+        raise typer.BadParameter(msg, param_hint="--status")
+    here = installation()
+    found = reports.conflicts(
+        here.warehouse,
+        here.program,
+        conflict_type=conflict_type,
+        with_status=None if with_status == "all" else with_status,
+    )
+    Terminal(as_json=as_json).result(found, *show.conflicts(found))
+
+
+@conflicts_app.command("show")
+@told
+def show_conflict(
+    conflict_id: Annotated[str, typer.Argument(metavar="ID", help="The conflict's id, or how it begins.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show one conflict with all that a person needs to decide it."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    found = reports.conflict(here.warehouse, here.program, conflict_id)
+    Terminal(as_json=as_json).result(found, *show.conflict(found))
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def preflight(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell what Givebutter would say to an import file, row by row. Exits with 1 when it would refuse any."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    found = reports.preflight(here.warehouse, here.program, file)
+    Terminal(as_json=as_json).result(found, *show.preflight(found))
+    if found.refused:
+        raise typer.Exit(FAILED)
+
+
+@config_app.command("check")
+@told
+def check_config(*, as_json: Json = False) -> None:
+    """Check settings, year files, folders, warehouse, keys, forms and campaign. Exits with 2 when there are faults."""
+    from mentor_pipeline.operator.config_check import check_installation
+    from mentor_pipeline.settings import load_environment
+
+    load_environment()
+    terminal = Terminal(as_json=as_json)
+    with terminal.working("Checking") as on_check:
+        found = check_installation(on_check)
+    has_faults = any(line.result == "fault" for line in found)
+    terminal.result({"ok": not has_faults, "checks": found}, *show.checked(found))
+    if has_faults:
+        raise typer.Exit(WRONG_USE)

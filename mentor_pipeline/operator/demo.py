@@ -1,0 +1,331 @@
+"""The demo: a made-up year through the real jobs, over HTTP, until Givebutter and the warehouse agree.
+
+It makes up a world, lets the pipeline read it, imports a Givebutter export through the inbox, writes the import file,
+lets the simulated Givebutter import that, and syncs twice more: every contact that was created must then be linked,
+and the last sync must change nothing. It works in a folder of its own and deletes only what an earlier demo left there.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from mentor_pipeline.errors import ConfigError, MentorPipelineError
+from mentor_pipeline.operator.runs import environment, run_inbox, run_job
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, holder
+from mentor_pipeline.settings import ALERT_WEBHOOK, Settings
+from mentor_pipeline.simulator import Simulator, World, generate_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mentor_pipeline.operator.runs import Progress, RunOutcome
+    from mentor_pipeline.resources.warehouse import Warehouse
+    from mentor_pipeline.settings import ProgramYear
+    from mentor_pipeline.simulator import ImportResult
+
+    Shown = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
+    """Shows one step, by its title, while it is at work."""
+
+FOLDER: Final = "demo"
+"""The demo's folder in the data folder."""
+MARKER: Final = ".demo"
+WORLD_NAME: Final = "world.json.gz"
+LOCK: Final = ".demo.lock"
+"""Held while somebody works with the folder: the demo itself, or `dev`."""
+BY: Final = "demo"
+
+_OWN: Final = (
+    "mentors.duckdb", "mentors.duckdb.wal", LOCK_NAME, HOLDER_NAME, "inbox", "exports", "dagster_home", "alerts.log",
+    WORLD_NAME,
+)  # fmt: skip
+_REFUSED_SHOWN: Final = 20
+_UNITS_A_MB: Final = 1024 * 1024 if sys.platform == "darwin" else 1024
+
+
+class DemoFailedError(MentorPipelineError):
+    """A job of the demo failed; what it had done until then is in its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: how long it took, the peak memory of this process until its end, and what came of it."""
+
+    name: str
+    seconds: float
+    peak_mb: int
+    told: str
+
+
+@dataclass(slots=True)
+class Demo:
+    """What the demo did.
+
+    Attributes:
+        data_dir: its folder.
+        world: the file with the state of the simulated services.
+        steps: what was done, in order.
+        mentors: by status.
+        links: by how the contact was found, or why there is none.
+        held: rows withheld from the import file, by reason.
+        conflicts: undecided ones by type.
+        duplicate_groups: groups of contacts that share a phone or an e-mail.
+        changes: by sync, what it changed by type.
+        exported: rows of the import file.
+        created: contacts that Givebutter created from it.
+        updated: contacts that it updated.
+        merged: rows that it merged into a contact.
+        refused: rows that it refused, with its words.
+        linked: how many of the created contacts were linked by the next sync.
+        files: the import files.
+        faults: what should not have happened; the demo failed when there are any.
+    """
+
+    data_dir: Path
+    world: Path
+    steps: list[Step] = field(default_factory=list)
+    mentors: dict[str, int] = field(default_factory=dict)
+    links: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    duplicate_groups: int = 0
+    changes: dict[str, dict[str, int]] = field(default_factory=dict)
+    exported: int = 0
+    created: int = 0
+    updated: int = 0
+    merged: int = 0
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    linked: int = 0
+    files: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How long everything took."""
+        return round(sum(step.seconds for step in self.steps), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSize:
+    """How large a world to make up, and from which seed."""
+
+    seed: int = 1
+    mentors: int = 1000
+    contacts: int = 49_000
+
+
+def run_demo(folder: Path, program: ProgramYear, *, size: WorldSize, shown: Shown) -> Demo:
+    """Run the demo from the beginning.
+
+    Args:
+        folder: its folder; made when missing, and cleared of what an earlier demo left.
+        program: the program year that it plays.
+        size: the world to make up.
+        shown: shows each step while it is at work.
+
+    Raises:
+        ConfigError: the folder holds other things than a demo, or is in use; nothing was touched.
+        DemoFailedError: a job failed.
+    """
+    with working_in(folder):
+        start_afresh(folder)
+        return _Play(folder, program, shown).play(size)
+
+
+def demo_environment(folder: Path, program: ProgramYear, services: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which the demo's folder and the simulated services are used, and nothing of a real one."""
+    return {
+        **services,
+        "MENTOR_PIPELINE_DATA_DIR": str(folder),
+        "MENTOR_PIPELINE_YEAR": str(program.year),
+        "MENTOR_PIPELINE_DATABASE_URL": "",
+        "DAGSTER_HOME": "",
+        ALERT_WEBHOOK: "",
+    }
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Keep others (another demo, `dev`) out of the demo's folder.
+
+    Raises:
+        ConfigError: it holds other things than a demo, cannot be made, or is in use.
+    """
+    if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
+        msg = (
+            f"{folder} is not empty and holds no demo (there is no file {MARKER}). Nothing was touched. Choose another "
+            "folder with --dir."
+        )
+        raise ConfigError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        msg = f"The demo in {folder} is in use by another `mentor-pipeline demo` or `dev`. Stop that first."
+        raise ConfigError(msg) from error
+    except OSError as error:
+        msg = f"The demo's folder {folder} cannot be used: {error.strerror}. Choose another with --dir."
+        raise ConfigError(msg) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def start_afresh(folder: Path) -> None:
+    """Delete what an earlier demo left, by name; whatever else is there stays.
+
+    Raises:
+        ConfigError: a run is changing it.
+    """
+    running = holder(folder)
+    if running is not None:
+        msg = f"The demo's warehouse in {folder} is being changed by {running}. Wait until it has finished."
+        raise ConfigError(msg)
+    for name in _OWN:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class _Play:
+    """One run of the demo."""
+
+    def __init__(self, folder: Path, program: ProgramYear, shown: Shown) -> None:
+        self.folder = folder
+        self.program = program
+        self.shown = shown
+        self.report = Demo(data_dir=folder, world=folder / WORLD_NAME)
+        self.warehouse: Warehouse = DuckDBWarehouse(folder / "mentors.duckdb")
+
+    def play(self, size: WorldSize) -> Demo:
+        with self._step("make up a world") as (tell, _):
+            world = generate_world(self.program, seed=size.seed, mentors=size.mentors, contacts=size.contacts)
+            tell(f"{size.mentors:,} mentors, {len(world.contacts):,} contacts")
+        with Simulator(world) as simulator:
+            with environment(demo_environment(self.folder, self.program, simulator.environment())):
+                self._play_jobs(world, Settings.load())
+            world.save(self.report.world)
+        self._look()
+        return self.report
+
+    def _play_jobs(self, world: World, settings: Settings) -> None:
+        self._sync("first sync", settings)
+        self._import_export_of(world, settings)
+        result = self._export_and_apply(world, settings)
+        self._sync("second sync", settings)
+        self._require_linked(result.created)
+        last = self._sync("third sync", settings)
+        if last:
+            self.report.faults.append(f"The third sync changed something, though nothing had happened: {last}.")
+
+    def _sync(self, name: str, settings: Settings) -> dict[str, int]:
+        """Sync, and note what changed by it."""
+        with self._step(name) as (tell, watch):
+            outcome = _done(name, run_job("sync", settings, by=BY, watch=watch))
+            changes = self.warehouse.read_or_empty("mn_changes", columns=["change_type", "run_id"])
+            counted = _counted(changes.filter(pl.col("run_id") == outcome.run_id), "change_type")
+            self.report.changes[name] = counted
+            tell(f"{sum(counted.values()):,} changes")
+        return counted
+
+    def _import_export_of(self, world: World, settings: Settings) -> None:
+        with self._step("import an export through the inbox") as (tell, watch):
+            settings.inbox_dir.mkdir(exist_ok=True)
+            world.export_csv(settings.inbox_dir)
+            done = run_inbox(settings, self.warehouse, by=BY, watch=watch)
+            for one in done.imported:
+                _done("import", one.outcome)
+            ledger = done.imported[0].ledger if done.imported else None
+            if ledger is None or ledger["status"] != "completed":
+                self.report.faults.append("The export that lay in the inbox was not imported.")
+            else:
+                tell(f"{ledger['rows']:,} contacts, {ledger['changed_contacts']:,} changed")
+
+    def _export_and_apply(self, world: World, settings: Settings) -> ImportResult:
+        with self._step("export") as (tell, watch):
+            _done("export", run_job("export", settings, by=BY, watch=watch))
+            self.report.files = sorted(settings.exports_dir.glob("*.csv"))
+            tell(", ".join(path.name for path in self.report.files))
+        if not self.report.files:
+            msg = f"The export wrote no file into {settings.exports_dir}."
+            raise DemoFailedError(msg)
+        with self._step("import the file in Givebutter") as (tell, _):
+            result = world.import_csv(self.report.files[-1])
+            counted = [len(result.created), len(result.updated), len(result.merged), len(result.refused)]
+            self.report.created, self.report.updated, self.report.merged, _ = counted
+            self.report.exported = sum(counted)
+            self.report.refused = [
+                {"line": row.line, "external_id": row.external_id, "name": row.name, "errors": row.errors}
+                for row in result.refused
+            ]
+            tell(f"{self.report.exported:,} rows, {len(result.created):,} created, {len(result.refused):,} refused")
+        if result.refused:
+            self.report.faults.append(f"Givebutter refused {len(result.refused):,} rows.")
+        return result
+
+    def _require_linked(self, created: list[int]) -> None:
+        mentors = self.warehouse.read_or_empty("mentors", columns=["gb_contact_id", "gb_match_status"])
+        linked = set(mentors.filter(pl.col("gb_match_status") == "linked")["gb_contact_id"])
+        lost = [contact_id for contact_id in created if contact_id not in linked]
+        self.report.linked = len(created) - len(lost)
+        if lost:
+            shown = ", ".join(map(str, lost[:_REFUSED_SHOWN]))
+            self.report.faults.append(f"{len(lost):,} contacts that Givebutter created are not linked: {shown}.")
+
+    def _look(self) -> None:
+        """Count what is in the warehouse at the end."""
+        report, year = self.report, self.program.year
+        with self.warehouse.reading() as reader:
+            mentors = reader.read_or_empty("mentors", year=year)
+            held = reader.read_or_empty("mn_gb_import_held", columns=["reason"], year=year)
+            conflicts = reader.read_or_empty("sync_conflicts", columns=["conflict_type", "status"], year=year)
+            report.duplicate_groups = reader.count("duplicate_gb_contacts")
+        report.mentors = _counted(mentors, "status_category")
+        found_by = pl.when(pl.col("gb_match_status") == "linked").then("gb_match_method").otherwise("gb_match_status")
+        report.links = _counted(mentors.select(found_by=found_by), "found_by")
+        report.held = _counted(held, "reason")
+        report.conflicts = _counted(conflicts.filter(pl.col("status") == "pending"), "conflict_type")
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[tuple[Callable[[str], None], Callable[[Progress], None]]]:
+        """Show and measure a step; yields what takes in its result in words, and what shows the progress of a run."""
+        words: list[str] = []
+        started = time.monotonic()
+        with self.shown(name) as watch:
+            yield words.append, watch
+        seconds = round(time.monotonic() - started, 2)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // _UNITS_A_MB
+        self.report.steps.append(Step(name, seconds, peak, "; ".join(words)))
+
+
+def _done(name: str, outcome: RunOutcome) -> RunOutcome:
+    if outcome.success:
+        return outcome
+    if outcome.is_interrupted:
+        raise KeyboardInterrupt
+    said = [f"{failure.step}: {failure.message}" for failure in outcome.failures]
+    said += [f"{check.asset}, check {check.check}: {check.description}" for check in outcome.failed_checks]
+    msg = "\n".join([f"The demo stopped at its {name}, run {outcome.run_id}:", *said])
+    raise DemoFailedError(msg)
+
+
+def _counted(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    """How often each value occurs, most frequent first."""
+    counted = frame.drop_nulls(column).group_by(column).len().sort("len", column, descending=[True, False])
+    return dict(counted.iter_rows())

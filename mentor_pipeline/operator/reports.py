@@ -1,0 +1,564 @@
+"""What people ask of the warehouse: how things stand, why a mentor has this contact, what changed, what is undecided.
+
+Every report is read at one moment and given as plain data that is the same on a screen and as JSON. Nothing here
+writes, and nothing decides: verdicts, reasons and scores are told as the rules left them. How a report looks belongs to
+the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import polars as pl
+
+from mentor_pipeline.domain.decisions import CONTACT_CONFLICTS
+from mentor_pipeline.domain.export import knowledge_at
+from mentor_pipeline.domain.normalise import comparable_mn_id, normalise_mn_id
+from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
+from mentor_pipeline.resources.writer_lock import holder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
+    from mentor_pipeline.resources.warehouse import Reader, Warehouse
+    from mentor_pipeline.settings import ProgramYear, Settings
+
+SYNC_TYPES: Final = ("initialization", "automated", "manual")
+"""Kinds of `sync_log` rows that are a sync (or a rebuild), not an import, a refresh or an export."""
+
+CONFLICT_STATUSES: Final = ("pending", "resolved", "skipped", "obsolete")
+
+_SHORTEST_RUN: Final = 4
+_SUGGESTED: Final = 5
+_ROLES: Final = ("winner", "loser", "rejected")
+_ABOUT_MENTOR: Final = (
+    "mn_id", "full_name", "first_name", "preferred_name", "last_name", "phone", "personal_email", "uga_email",
+    "gb_contact_id", "gb_match_status", "gb_match_method", "gb_member_id", "campaign_member", "amount_raised",
+    "fundraising_goal", "status_category", "status_text", "shift_preference", "dropped", "withdrawn", "signup_at",
+    "updated_at",
+)  # fmt: skip
+_ABOUT_CONTACT: Final = (
+    "contact_id", "external_id", "prefix", "preferred_name", "first_name", "last_name", "emails", "phones", "tags",
+    "last_modified_at", "archived_at", "missing_since",
+)  # fmt: skip
+
+
+class NothingSyncedError(MentorPipelineError):
+    """There is nothing to report on yet."""
+
+
+# -- how things stand -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One run as `sync_log` tells it."""
+
+    run_id: str
+    sync_type: str
+    status: str
+    by: str | None
+    started_at: datetime
+    seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCount:
+    """Mentors whose contact was found in the same way."""
+
+    status: str
+    method: str | None
+    mentors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How things stand in a program year.
+
+    Attributes:
+        year: the program year.
+        warehouse: where the tables are.
+        data_dir: the data folder.
+        now_running: the run that is changing the warehouse now, in words.
+        last_sync: the last sync that completed.
+        last_run: the last run of any kind that ended.
+        mentors: how many there are.
+        by_status: mentors by status_category.
+        by_match: mentors by gb_match_status and method.
+        import_rows: mentors whose row is ready for Givebutter.
+        held: mentors whose row is withheld, by reason.
+        conflicts: undecided ones by type.
+        errors: open ones by type.
+        warnings: open ones by type.
+        duplicate_groups: groups of contacts that share a phone or an e-mail.
+        changes: what the last sync changed, by type.
+        contacts: how many contacts are known.
+        contacts_known_at: as of when.
+        newest_export: the newest import file.
+        next_step: what to do now.
+    """
+
+    year: int
+    warehouse: str
+    data_dir: Path
+    next_step: str = ""
+    now_running: str | None = None
+    last_sync: RunLine | None = None
+    last_run: RunLine | None = None
+    mentors: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_match: list[MatchCount] = field(default_factory=list)
+    import_rows: int = 0
+    held: dict[str, int] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    duplicate_groups: int = 0
+    changes: dict[str, int] = field(default_factory=dict)
+    contacts: int = 0
+    contacts_known_at: datetime | None = None
+    newest_export: Path | None = None
+
+
+def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: datetime) -> Status:
+    """How things stand now."""
+    year = program.year
+    running = holder(settings.data_dir) if settings.data_dir.exists() else None
+    with warehouse.reading() as reader:
+        log = reader.read_or_empty("sync_log").sort("started_at")
+        ended = log.filter(pl.col("status") != "running")
+        synced = ended.filter(pl.col("status").eq("completed") & pl.col("sync_type").is_in(SYNC_TYPES))
+        last_sync, last_run = _last_run(synced), _last_run(ended)
+        mentors = reader.read_or_empty(
+            "mentors", columns=["status_category", "gb_match_status", "gb_match_method"], year=year
+        )
+        changes = reader.read_or_empty("mn_changes", columns=["change_type", "run_id"], year=year)
+        of_last_sync = changes.filter(pl.col("run_id") == last_sync.run_id) if last_sync else changes.clear()
+        found = Status(
+            year=year,
+            warehouse=warehouse.location,
+            data_dir=settings.data_dir,
+            now_running=str(running) if running else None,
+            last_sync=last_sync,
+            last_run=last_run,
+            mentors=mentors.height,
+            by_status=_counted(mentors["status_category"]),
+            by_match=[
+                MatchCount(*row)
+                for row in mentors.group_by("gb_match_status", "gb_match_method")
+                .len()
+                .sort("len", "gb_match_status", descending=[True, False])
+                .iter_rows()
+            ],
+            import_rows=reader.count("mn_gb_import", year=year),
+            held=_counted(reader.read_or_empty("mn_gb_import_held", columns=["reason"], year=year)["reason"]),
+            conflicts=_counted(_pending(reader, year)["conflict_type"]),
+            errors=_open_problems(reader, "sync_errors", year),
+            warnings=_open_problems(reader, "sync_warnings", year),
+            duplicate_groups=reader.count("duplicate_gb_contacts"),
+            changes=_counted(of_last_sync["change_type"]),
+            contacts=reader.count("raw_gb_full_contacts"),
+            contacts_known_at=knowledge_at(reader.read_or_empty("source_reads")),
+            newest_export=_newest_export(settings.exports_dir),
+        )
+        unsent = _newest_unsent_change(reader, year)
+    return replace(found, next_step=_next_step(found, program, now, unsent))
+
+
+def _next_step(found: Status, program: ProgramYear, now: datetime, unsent: datetime | None) -> str:
+    """The first thing that needs a person."""
+    undecided = sum(found.conflicts.get(kind, 0) for kind in CONTACT_CONFLICTS)
+    oldest = now - timedelta(hours=program.export.contacts_max_age_hours)
+    exported = datetime.fromtimestamp(found.newest_export.stat().st_mtime, UTC) if found.newest_export else None
+    steps = (
+        (found.now_running, "A run is under way; look again when it has finished."),
+        (
+            found.last_run is not None and found.last_run.status == "failed",
+            "The last run failed. Put right what it says, then run it again: `mentor-pipeline sync`.",
+        ),
+        (
+            found.last_sync is None or not found.mentors,
+            "Nothing has been synced yet for this year. Run `mentor-pipeline sync`.",
+        ),
+        (undecided, f"Decide about contacts ({undecided} undecided): `mentor-pipeline conflicts list`."),
+        (
+            found.contacts_known_at is None or found.contacts_known_at < oldest,
+            "What is known of the contacts is old. Import a fresh export: `mentor-pipeline import-contacts FILE`.",
+        ),
+        (
+            found.import_rows and (exported is None or (unsent is not None and unsent > exported)),
+            "There are changes that Givebutter does not have. Write the import file: `mentor-pipeline export`.",
+        ),
+        (sum(found.conflicts.values()), "Some values wait for a decision: `mentor-pipeline conflicts list`."),
+    )
+    return next((step for applies, step in steps if applies), "Nothing needs doing.")
+
+
+def _last_run(log: pl.DataFrame) -> RunLine | None:
+    if log.is_empty():
+        return None
+    row = log.row(-1, named=True)
+    return RunLine(
+        row["id"], row["sync_type"], row["status"], row["triggered_by"], row["started_at"], row["duration_s"],
+        row["error_message"],
+    )  # fmt: skip
+
+
+def _counted(values: pl.Series) -> dict[str, int]:
+    """How often each value occurs, most frequent first."""
+    counts = values.drop_nulls().rename("value").value_counts().sort("count", "value", descending=[True, False])
+    return dict(counts.iter_rows())
+
+
+def _pending(reader: Reader, year: int) -> pl.DataFrame:
+    conflicts = reader.read_or_empty("sync_conflicts", columns=["mn_id", "conflict_type", "status"], year=year)
+    return conflicts.filter(pl.col("status") == "pending")
+
+
+def _open_problems(reader: Reader, table: str, year: int) -> dict[str, int]:
+    problems = reader.read_or_empty(table, columns=["type", "resolved"], year=year)
+    return _counted(problems.filter(~pl.col("resolved"))["type"])
+
+
+def _newest_unsent_change(reader: Reader, year: int) -> datetime | None:
+    changes = reader.read_or_empty("mn_changes", columns=["detected_at", "synced_to_gb"], year=year)
+    newest = changes.filter(pl.col("synced_to_gb").eq(other=False))["detected_at"].max()
+    return newest if isinstance(newest, datetime) else None
+
+
+def _newest_export(folder: Path) -> Path | None:
+    return max(folder.glob("givebutter-import-*.csv"), key=lambda path: path.name, default=None)
+
+
+# -- why a mentor has this contact ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a mentor is linked as they are.
+
+    Attributes:
+        year: the program year.
+        mn_id: the mentor's id now.
+        asked: the id that was asked for.
+        mentor: who it is, by the columns of `mentors` that tell so.
+        verdict: the row of `contact_links`; None before the first sync.
+        candidates: rows of `contact_matches`, the chosen one first, each with what is known of the `contact`.
+        conflicts: undecided ones about the mentor.
+        held: why the row is withheld from the import file; None when it is not.
+    """
+
+    year: int
+    mn_id: str
+    asked: str
+    mentor: dict[str, Any]
+    verdict: dict[str, Any] | None
+    candidates: list[dict[str, Any]]
+    conflicts: list[dict[str, Any]]
+    held: dict[str, Any] | None
+
+
+def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
+    """Why a mentor is linked as they are.
+
+    Args:
+        warehouse: where the tables are.
+        program: the year.
+        asked: the mentor's id in any spelling, or the placeholder they had before.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+        MentorPipelineError: nobody has that id; the message names whom it might mean.
+    """
+    year = program.year
+    with warehouse.reading() as reader:
+        mentors = reader.read_or_empty("mentors", columns=_ABOUT_MENTOR, year=year)
+        aliases = reader.read_or_empty("mentor_aliases", year=year)
+        mn_id = _present_id(asked, mentors, aliases, program)
+        about = pl.col("mn_id") == mn_id
+        matches = reader.read_or_empty("contact_matches", year=year).filter(about)
+        contacts = reader.read_or_empty("raw_gb_full_contacts", columns=_ABOUT_CONTACT) if matches.height else None
+        links = reader.read_or_empty("contact_links", year=year).filter(about)
+        conflicts = reader.read_or_empty("sync_conflicts", year=year).filter(about & (pl.col("status") == "pending"))
+        held = reader.read_or_empty("mn_gb_import_held", year=year).filter(about)
+    known = (
+        {row["contact_id"]: row for row in contacts.join(matches, on="contact_id", how="semi").to_dicts()}
+        if contacts is not None
+        else {}
+    )
+    candidates = [
+        {**_decoded(row, "score_parts"), "contact": known.get(row["contact_id"])} for row in matches.to_dicts()
+    ]
+    candidates.sort(key=lambda row: (_ROLES.index(row["role"]), -(row["score"] or 0), -row["contact_id"]))
+    return Why(
+        year=year,
+        mn_id=mn_id,
+        asked=asked,
+        mentor=mentors.filter(about).row(0, named=True),
+        verdict=links.row(0, named=True) if links.height else None,
+        candidates=candidates,
+        conflicts=[_conflict(row) for row in conflicts.to_dicts()],
+        held=held.row(0, named=True) if held.height else None,
+    )
+
+
+def _present_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> str:
+    """The id under which a mentor is stored."""
+    if mentors.is_empty():
+        msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
+        raise NothingSyncedError(msg)
+    mn_id = normalise_mn_id(asked, program.mn_id_prefix)
+    by_comparable = {comparable_mn_id(stored): stored for stored in mentors["mn_id"]}
+    renamed = {comparable_mn_id(old): comparable_mn_id(new) for old, new in _pairs(aliases)}
+    wanted = comparable_mn_id(mn_id) if mn_id is not None else ""
+    for _ in renamed:  # a placeholder may have gone on under a second one
+        wanted = renamed.get(wanted, wanted)
+    if wanted in by_comparable:
+        stored: str = by_comparable[wanted]
+        return stored
+    msg = f"No mentor of {program.year} has the id {asked!r}.{_meant(asked, mentors)}"
+    raise MentorPipelineError(msg)
+
+
+def _pairs(aliases: pl.DataFrame) -> list[tuple[str, str]]:
+    return list(aliases.select("old_mn_id", "mn_id").iter_rows())
+
+
+def _meant(asked: str, mentors: pl.DataFrame) -> str:
+    """Mentors who may be meant by a name or a part of an id."""
+    words = [word.casefold() for word in asked.split()]
+    named = mentors.with_columns(
+        text=pl.concat_str("mn_id", "first_name", "full_name", separator=" ", ignore_nulls=True).str.to_lowercase()
+    )
+    alike = named.filter(pl.all_horizontal(pl.col("text").str.contains(word, literal=True) for word in words))
+    if not words or alike.is_empty():
+        return " Look the id up in the table mentors, or in `mentor-pipeline changes`."
+    shown = ", ".join(f"{mn_id} ({name})" for mn_id, name in alike.select("mn_id", "full_name").head(_SUGGESTED).rows())
+    more = f" and {alike.height - _SUGGESTED} more" if alike.height > _SUGGESTED else ""
+    return f" Did you mean {shown}{more}?"
+
+
+# -- what changed ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed.
+
+    Attributes:
+        year: the program year.
+        since: from when on (not including); None from the beginning.
+        until: until when (including); None until now.
+        by_type: how many of each type.
+        rows: rows of `mn_changes` with the mentor's `full_name`, newest first.
+    """
+
+    year: int
+    since: datetime | None
+    until: datetime | None
+    by_type: dict[str, int]
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes to tell: of one mentor, of some types, only significant ones, between two moments or runs."""
+
+    since: str | None = None
+    until: str | None = None
+    mentor: str | None = None
+    types: Sequence[str] = ()
+    only_significant: bool = False
+
+
+def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) -> Changes:
+    """What changed between two moments or runs.
+
+    `since` and `until` are a time, or a run (its id or how it begins): after the one run ended, and until the other
+    ended, so that two runs give exactly what the runs in between and the second one found.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+        MentorPipelineError: no such run, time or mentor.
+    """
+    year = program.year
+    with warehouse.reading() as reader:
+        log = reader.read_or_empty("sync_log", columns=["id", "started_at", "finished_at"])
+        mentors = reader.read_or_empty("mentors", columns=["mn_id", "first_name", "full_name"], year=year)
+        aliases = reader.read_or_empty("mentor_aliases", year=year)
+        rows = reader.read_or_empty("mn_changes", year=year)
+    if rows.is_empty() and mentors.is_empty():
+        msg = f"Nothing has been synced yet for {year}, so nothing has changed. Run `mentor-pipeline sync`."
+        raise NothingSyncedError(msg)
+    since = _moment(wanted.since, log, program.zone) if wanted.since else None
+    until = _moment(wanted.until, log, program.zone) if wanted.until else None
+    if since:
+        rows = rows.filter(pl.col("detected_at") > since)
+    if until:
+        rows = rows.filter(pl.col("detected_at") <= until)
+    if wanted.mentor:
+        mn_id = _present_id(wanted.mentor, mentors, aliases, program)
+        ids = {mn_id, *(old for old, new in _pairs(aliases) if new == mn_id)}
+        rows = rows.filter(pl.col("mn_id").is_in(ids))
+    if wanted.types:
+        rows = rows.filter(pl.col("change_type").is_in(list(wanted.types)))
+    if wanted.only_significant:
+        rows = rows.filter("is_significant")
+    named = rows.join(mentors.select("mn_id", "full_name"), on="mn_id", how="left")
+    by_type = _counted(rows["change_type"])
+    newest_first = named.sort("detected_at", "mn_id", "field_name", descending=[True, False, False], nulls_last=True)
+    return Changes(year, since, until, by_type, newest_first.to_dicts())
+
+
+def _moment(text: str, log: pl.DataFrame, zone: ZoneInfo) -> datetime:
+    """A time as people write it, or the end of a run."""
+    named = log.filter(pl.col("id").str.starts_with(text)) if len(text) >= _SHORTEST_RUN else log.clear()
+    if named.height == 1:
+        run = named.row(0, named=True)
+        end: datetime = run["finished_at"] or run["started_at"]
+        return end
+    if named.height > 1:
+        msg = f"{named.height} runs begin with {text!r}. Give more of the id."
+        raise MentorPipelineError(msg)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = (
+            f"{text!r} is neither a run in sync_log nor a time. Write a time like 2025-10-28 or 2025-10-28T14:00 (in "
+            f"{zone.key}), or how a run id begins."
+        )
+        raise MentorPipelineError(msg) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+# -- what Givebutter will say -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What Givebutter will say to an import file.
+
+    Attributes:
+        file: its name.
+        rows: its rows.
+        refused: how many of them it would refuse.
+        contacts: how many contacts are known, against which they were judged.
+        contacts_known_at: as of when.
+        unknown_columns: columns that could not be judged.
+        findings: one for each fault, as `domain.preflight` gives them, refusals first.
+    """
+
+    file: str
+    rows: int
+    refused: int
+    contacts: int
+    contacts_known_at: datetime | None
+    unknown_columns: tuple[str, ...]
+    findings: list[dict[str, Any]]
+
+
+def preflight(warehouse: Warehouse, program: ProgramYear, path: Path) -> Preflight:
+    """Judge an import file as Givebutter will (R10).
+
+    Raises:
+        FileRejectedError: it cannot be read, or is no such file.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path.name} cannot be read: {error.strerror}. Nothing was judged."
+        raise FileRejectedError(msg) from error
+    with warehouse.reading() as reader:
+        contacts = reader.read_or_empty("raw_gb_full_contacts", columns=CONTACT_COLUMNS)
+        mentors = reader.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=program.year)
+        errors = reader.read_or_empty("sync_errors", year=program.year)
+        known_at = knowledge_at(reader.read_or_empty("source_reads"))
+    found = preflight_file(
+        data, path.name, contacts, mentors, program, taken_external_ids=taken_external_ids(errors, contacts)
+    )
+    order = pl.col("verdict").replace_strict({"refused": 0, "wrong": 1}, default=2)
+    return Preflight(
+        file=path.name,
+        rows=found.row_count,
+        refused=found.findings.filter(pl.col("verdict") == "refused")["row"].n_unique(),
+        contacts=contacts.height,
+        contacts_known_at=known_at,
+        unknown_columns=found.unknown_columns,
+        findings=found.findings.sort(order, "row", maintain_order=True).to_dicts(),
+    )
+
+
+# -- what is undecided ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """Conflicts of a year: how many of each type, and each with its options, the most severe first."""
+
+    year: int
+    status: str | None
+    by_type: dict[str, int]
+    rows: list[dict[str, Any]]
+
+
+def conflicts(
+    warehouse: Warehouse, program: ProgramYear, *, conflict_type: str | None = None, with_status: str | None = "pending"
+) -> Conflicts:
+    """Conflicts of one type, or all; of one status, or all.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+    """
+    rows, names = _stored_conflicts(warehouse, program)
+    if conflict_type:
+        rows = rows.filter(pl.col("conflict_type") == conflict_type)
+    if with_status:
+        rows = rows.filter(pl.col("status") == with_status)
+    severity = pl.col("severity").replace_strict({"high": 0, "medium": 1, "low": 2}, default=3)
+    ordered = rows.join(names, on="mn_id", how="left").sort(severity, "conflict_type", "mn_id", "id")
+    by_type = _counted(rows["conflict_type"])
+    return Conflicts(program.year, with_status, by_type, [_conflict(row) for row in ordered.to_dicts()])
+
+
+def conflict(warehouse: Warehouse, program: ProgramYear, conflict_id: str) -> dict[str, Any]:
+    """One conflict with all that a person needs to decide it; its id, or how that begins.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+        MentorPipelineError: none or several begin so.
+    """
+    rows, names = _stored_conflicts(warehouse, program)
+    wanted = conflict_id if conflict_id.startswith("conflict-") else f"conflict-{conflict_id}"
+    found = rows.filter(pl.col("id").str.starts_with(wanted)).join(names, on="mn_id", how="left")
+    if found.height == 1:
+        return _conflict(found.row(0, named=True))
+    what = "No conflict has" if found.is_empty() else f"{found.height} conflicts begin with"
+    msg = f"{what} the id {conflict_id!r}. `mentor-pipeline conflicts list --status all` shows them all."
+    raise MentorPipelineError(msg)
+
+
+def _stored_conflicts(warehouse: Warehouse, program: ProgramYear) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The year's conflicts, and the mentors' names."""
+    with warehouse.reading() as reader:
+        names = reader.read_or_empty("mentors", columns=["mn_id", "full_name"], year=program.year)
+        rows = reader.read_or_empty("sync_conflicts", year=program.year)
+    if names.is_empty() and rows.is_empty():
+        msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
+        raise NothingSyncedError(msg)
+    return rows, names
+
+
+def _conflict(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _decoded(row, "option_a", "option_b", "context")
+
+
+def _decoded(row: Mapping[str, Any], *columns: str) -> dict[str, Any]:
+    """A row with its JSON columns read."""
+    return {**row, **{name: orjson.loads(row[name]) if row[name] else None for name in columns}}

@@ -1,0 +1,268 @@
+"""The command line as a person and a script meet it: exit codes, messages, one JSON document, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli.app import LOG_NAME, app
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, packaged_config_dir
+from mentor_pipeline.simulator import Simulator, World
+from tests.builders import YEAR, contact, mentor, program
+from tests.small_year import store_small_year
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+MAIN = "from mentor_pipeline.cli import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def installed(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation of its own: no keys, an empty data folder, whatever this machine is set to."""
+    for name in list(os.environ):
+        if name.startswith(("MENTOR_PIPELINE_", "JOTFORM_", "GIVEBUTTER_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MENTOR_PIPELINE_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("MENTOR_PIPELINE_YEAR", str(YEAR))
+    for key in (JOTFORM_KEY, GIVEBUTTER_KEY):
+        monkeypatch.setenv(key, "")  # empty: a `.env` of this machine does not fill it
+
+
+@pytest.fixture
+def synced(data_dir: Path) -> DuckDBWarehouse:
+    warehouse = DuckDBWarehouse(data_dir / "mentors.duckdb")
+    store_small_year(warehouse)
+    return warehouse
+
+
+def call(*words: str) -> Result:
+    """A command in this process."""
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def process(
+    *words: str, code: str = "from mentor_pipeline.cli import main; main()"
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as a shell would start it."""
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+
+
+# -- the frame -------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    shown = process("--help")
+    assert shown.returncode == 0
+    for name in (
+        "demo", "dev", "sync", "contact-refresh", "inbox", "import-contacts", "import-failures", "rebuild", "export",
+        "preflight", "status", "why", "changes", "conflicts", "config",
+    ):  # fmt: skip
+        assert name in shown.stdout
+    assert "Exit codes" in shown.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from mentor_pipeline.cli import jobs, look, upkeep\n"
+        "print([name for name in ('dagster', 'polars', 'duckdb', 'httpx', 'pydantic') if name in sys.modules])"
+    )
+    assert process(code=code).stdout.strip() == "[]"
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    shown = process("status", code="import runpy; runpy.run_module('mentor_pipeline', run_name='__main__')")
+    assert shown.returncode == 0
+    assert "Nothing has been synced yet" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "said"),
+    [
+        (["bogus"], 2, "No such command"),
+        (["status", "--bogus"], 2, "No such option"),
+        (["why"], 2, "Missing argument"),
+        (["import-contacts", "there-is-none.csv"], 2, "does not exist"),
+        (["export", "--split", "0"], 2, "--split"),
+        (["conflicts", "list", "--status", "nonsense"], 2, "pending"),
+        (["sync"], 2, "JOTFORM_API_KEY (the Jotform key) and GIVEBUTTER_API_KEY (the Givebutter key) are not set"),
+        (["contact-refresh"], 2, "GIVEBUTTER_API_KEY (the Givebutter key) is not set"),
+        (["why", "0042"], 1, "Nothing has been synced yet"),
+        (["changes"], 1, "Nothing has been synced yet"),
+        (["conflicts", "show", "x"], 1, "Nothing has been synced yet"),
+    ],
+)
+def test_exit_codes(words: list[str], expected: int, said: str, data_dir: Path) -> None:
+    result = call(*words)
+    assert result.exit_code == expected
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert result.stdout == ""
+    assert not data_dir.exists()
+
+
+def test_a_faulty_year_file_is_wrong_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "2025.toml").write_text("year = 2025\nfundraising_goal = -1\n", encoding="utf-8")
+    monkeypatch.setenv("MENTOR_PIPELINE_CONFIG_DIR", str(tmp_path))
+    result = call("status")
+    assert result.exit_code == 2
+    assert "fundraising_goal" in result.stderr
+    assert "event_date: missing" in result.stderr
+
+
+def test_a_warehouse_that_is_none_is_a_message(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "mentors.duckdb").write_text("this is no database", encoding="utf-8")
+    result = call("status")
+    assert result.exit_code == 1
+    assert "is not a DuckDB file. It was left as it is." in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["sync"], ["why", "0042"], ["changes"]])
+def test_a_failure_is_one_json_document_too(words: list[str]) -> None:
+    result = call(*words, "--json")
+    assert result.exit_code in {1, 2}
+    document = json.loads(result.stdout)
+    assert document["ok"] is False
+    assert document["error"] in " ".join(result.stderr.split())
+
+
+def test_a_fault_of_the_program_is_one_line_and_a_log(data_dir: Path) -> None:
+    data_dir.mkdir()
+    code = f"from mentor_pipeline.operator import reports; reports.status = None; {MAIN}"
+    failed = process("status", "--json", code=code)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "Unexpected error, a fault of this program: TypeError" in json.loads(failed.stdout)["error"]
+    log = data_dir / LOG_NAME
+    assert str(log) in failed.stderr.replace("\n", "")
+    assert "Traceback (most recent call last)" in log.read_text(encoding="utf-8")
+    assert log.stat().st_mode & 0o077 == 0
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_status_shows_counts_and_the_next_step(synced: DuckDBWarehouse) -> None:
+    shown = call("status").stdout
+    assert "Mentors: 3" in shown
+    assert "Import file: 1 rows ready, 1 withheld" in shown
+    assert "contact_selection" in shown
+    assert "Next: Decide about contacts (1 undecided)" in shown
+    document = json.loads(call("status", "--json").stdout)
+    assert document["by_status"] == {"needs_setup": 2, "complete": 1}
+
+
+def test_why_shows_candidates_and_reasons(synced: DuckDBWarehouse) -> None:
+    shown = call("why", "MN0001").stdout
+    assert f"{mentor('0001')['full_name'].item()}, mentor 0001 of 2025" in shown
+    assert "Contact 7: linked, by email" in shown
+    assert "it leads contact 8" in shown
+    assert contact(8)["primary_email"].item() in shown
+    assert "conflicts show conflict-" in shown
+    document = json.loads(call("why", "1", "--json").stdout)
+    assert [candidate["role"] for candidate in document["candidates"]] == ["winner", "loser", "rejected"]
+
+
+def test_changes_take_filters(synced: DuckDBWarehouse) -> None:
+    shown = call("changes", "--type", "field_change").stdout
+    assert "shirt_size" in shown
+    assert "contact_linked" not in shown
+    document = json.loads(call("changes", "--since", "1111", "--significant", "--json").stdout)
+    assert document["by_type"] == {"contact_linked": 1}
+    assert call("changes", "--mentor", "0300").stdout.strip() == "Nothing changed."
+
+
+def test_conflicts_are_listed_and_shown(synced: DuckDBWarehouse) -> None:
+    listed = call("conflicts", "list").stdout
+    assert "contact_selection" in listed
+    rows = json.loads(call("conflicts", "list", "--type", "phone_mismatch", "--json").stdout)["rows"]
+    assert [row["mn_id"] for row in rows] == ["0001"]
+    shown = call("conflicts", "show", rows[0]["id"]).stdout
+    assert "phone_mismatch of" in shown
+    assert "Recommended: a" in shown
+    assert "status" in call("conflicts", "list", "--status", "all").stdout
+
+
+def test_no_value_can_steer_the_terminal(synced: DuckDBWarehouse) -> None:
+    synced.upsert("raw_gb_full_contacts", contact(8, first_name="\x1b[2JBen", last_name="[red]B\u202eirch"))
+    synced.replace("mentors", mentor("0001", full_name="Ada\x1b]0;x\x07 [bold]Alder"), year=YEAR)
+    shown = call("why", "1").stdout
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert "[red]B" in shown
+    assert "[bold]Alder" in shown
+
+
+def test_preflight_fails_when_a_row_would_be_refused(synced: DuckDBWarehouse, tmp_path: Path) -> None:
+    file = tmp_path / "import.csv"
+    file.write_text('"Givebutter Contact ID","Contact External ID","Last Name"\n"7","0001","Birch"\n', encoding="utf-8")
+    good = call("preflight", str(file))
+    assert good.exit_code == 0
+    assert "should take all 1 rows" in good.stdout
+    synced.upsert("raw_gb_full_contacts", contact(9, external_id="0001", external_mn_id="1"))
+    bad = call("preflight", str(file), "--json")
+    assert bad.exit_code == 1
+    document = json.loads(bad.stdout)
+    assert document["refused"] == 1
+    assert "A contact with External ID [0001] already exists." in document["findings"][0]["words"]
+
+
+# -- config check ----------------------------------------------------------------------------------------------------
+
+
+def checks(result: Result) -> dict[str, Any]:
+    return {line["checked"]: line for line in json.loads(result.stdout)["checks"]}
+
+
+def test_config_check_finds_missing_keys_and_creates_nothing(data_dir: Path) -> None:
+    result = call("config", "check", "--json")
+    assert result.exit_code == 2
+    found = checks(result)
+    assert {name for name, line in found.items() if line["result"] == "fault"} == {JOTFORM_KEY, GIVEBUTTER_KEY}
+    assert found["year file 2025.toml"]["result"] == "ok"
+    assert not data_dir.exists()
+
+
+def test_config_check_asks_both_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Simulator(World.empty(program())) as simulator:
+        for name, value in simulator.environment().items():
+            monkeypatch.setenv(name, value)
+        good = call("config", "check", "--json")
+        assert good.exit_code == 0
+        assert "form of raw_mn_partner_preference" in checks(good)
+        assert program().givebutter.campaign in checks(good)["Givebutter"]["words"]
+        monkeypatch.setenv(JOTFORM_KEY, "a-wrong-key-of-jotform")
+        bad = call("config", "check", "--json")
+    assert bad.exit_code == 2
+    assert checks(bad)["Jotform"]["result"] == "fault"
+    assert "is refused" in checks(bad)["Jotform"]["words"]
+    assert "form of raw_mn_signups" not in checks(bad)
+    assert checks(bad)["Givebutter"]["result"] == "ok"
+    assert "a-wrong-key-of-jotform" not in bad.output
+
+
+def test_config_check_names_questions_that_a_form_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (packaged_config_dir() / "2025.toml").read_text(encoding="utf-8")
+    (tmp_path / "2025.toml").write_text(text.replace('phone = "6"', 'phone = "666"', 1), encoding="utf-8")
+    monkeypatch.setenv("MENTOR_PIPELINE_CONFIG_DIR", str(tmp_path))
+    with Simulator(World.empty(program())) as simulator:
+        for name, value in simulator.environment().items():
+            monkeypatch.setenv(name, value)
+        found = checks(call("config", "check", "--json"))
+    faults = {name for name, line in found.items() if line["result"] == "fault"}
+    assert faults == {"form of raw_mn_signups"}
+    assert "666" in found["form of raw_mn_signups"]["words"]
