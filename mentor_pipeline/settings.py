@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, repr=False, description="postgresql:// URL; DuckDB when unset.")
     alert_webhook: str | None = Field(default=None, repr=False, description="Slack-compatible URL; none when unset.")
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
+    schedules_on: bool = Field(
+        default=False, description="Schedules and the inbox sensor run until stopped in the UI; `dev` sets this."
+    )
     jotform_base_url: str = Field(default="https://api.jotform.com", validation_alias="JOTFORM_BASE_URL")
     givebutter_base_url: str = Field(default="https://api.givebutter.com/v1", validation_alias="GIVEBUTTER_BASE_URL")
     givebutter_requests_per_second: float = Field(default=5.0, gt=0, validation_alias="GIVEBUTTER_REQUESTS_PER_SECOND")

@@ -240,9 +240,9 @@ def _with_edits(mentors: pl.DataFrame, edits: pl.DataFrame) -> pl.DataFrame:
         kind = _MENTORS.type_of(field)
         unset = pl.lit(None, dtype=POLARS_TYPES[kind]) if field not in mentors.columns else pl.col(field)
         given = pl.Series([_typed(value, kind) for value in by_mentor.values()], dtype=POLARS_TYPES[kind])
-        told = pl.DataFrame({"mn_id": pl.Series(list(by_mentor), dtype=pl.String), "given": given, "is_given": True})
+        told = pl.DataFrame({"mn_id": pl.Series(list(by_mentor), dtype=pl.String), "given": given})
         mentors = (
-            mentors.join(told, on="mn_id", how="left", maintain_order="left")
+            mentors.join(told.with_columns(is_given=True), on="mn_id", how="left", maintain_order="left")
             .with_columns(pl.when("is_given").then("given").otherwise(unset).alias(field))
             .drop("given", "is_given")
         )

@@ -62,7 +62,7 @@ def serve(
             values = _demo(settings.data_dir / FOLDER, program, stack)
             say(f"Opening the demo's data: http://{host}:{port}   (stop with Ctrl-C)")
         # Dagster would begin by advising `dg dev`, a tool that is not installed with it.
-        values = {"PYTHONWARNINGS": "ignore:Function `dev_command`", **values}
+        values = {"PYTHONWARNINGS": "ignore:Function `dev_command`", "MENTOR_PIPELINE_SCHEDULES_ON": "true", **values}
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
         dagster = stack.enter_context(_process(command, values))
         return _wait(dagster)

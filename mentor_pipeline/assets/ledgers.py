@@ -1,0 +1,17 @@
+"""What people and runs did: written as it happens, never computed; in the catalog so that it can be found."""
+
+from typing import Final
+
+from mentor_pipeline.assets.common import spec_of
+
+GROUP: Final = "ledgers"
+LEDGERS: Final = (
+    "operator_actions",
+    "csv_import_log",
+    "contact_archive_log",
+    "sent_notes",
+    "sync_log",
+    "sync_configs",
+)
+
+specs = [spec_of(table, group=GROUP) for table in LEDGERS]

@@ -1,0 +1,88 @@
+"""What a person should see: errors, warnings, conflicts, duplicates.
+
+The assets say what they found in their last run (`detected_problems`, `detected_conflicts`); here it is merged with
+what is stored, so that a problem is one row however often it is seen and a decision holds for ever (R9).
+"""
+
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from mentor_pipeline.assets.common import table_asset, utc_now
+from mentor_pipeline.domain import conflicts, problems
+from mentor_pipeline.domain.duplicates import duplicate_groups
+from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.settings import ProgramYear
+
+GROUP: Final = "quality"
+_FINDERS: Final = (
+    "raw_gb_full_contacts",
+    "signups",
+    "form_links",
+    "contact_matches",
+    "mentors",
+    "partner_matches",
+    "outreach_messages",
+    "mn_gb_import",
+)
+"""Assets that find problems, or whose imports do."""
+
+
+def _problems_asset(table: str) -> dg.AssetsDefinition:
+    @table_asset(table, group=GROUP, deps=_FINDERS)
+    def asset(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        program: dg.ResourceParam[ProgramYear],
+    ) -> pl.DataFrame:
+        """What the assets found now, merged with what was found before; what is gone resolves itself."""
+        with warehouse.reading() as reader:
+            detected = reader.read_or_empty("detected_problems", year=program.year)
+            stored = reader.read_or_empty(table, year=program.year)
+            actions = reader.read_or_empty("operator_actions")
+        rows = problems.live_on(problems.of_table(detected, table), stored, actions, now=utc_now())
+        open_ones = rows.filter(~pl.col("resolved"))
+        context.add_output_metadata(
+            {
+                "open": open_ones.height,
+                "open by type": dict(open_ones.group_by("type").len().sort("type").iter_rows()),
+                "new": rows.join(stored, on="id", how="anti").height,
+            }
+        )
+        return rows
+
+    return asset
+
+
+sync_errors, sync_warnings = (_problems_asset(table) for table in problems.SEVERITIES)
+
+
+@table_asset("sync_conflicts", group=GROUP, deps=["contact_matches", "mentors"])
+def sync_conflicts(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    program: dg.ResourceParam[ProgramYear],
+) -> pl.DataFrame:
+    """Found by matching and merging; decided by people; obsolete when it is no longer true."""
+    with warehouse.reading() as reader:
+        detected = reader.read_or_empty("detected_conflicts", year=program.year)
+        stored = reader.read_or_empty("sync_conflicts", year=program.year)
+        actions = reader.read_or_empty("operator_actions")
+        aliases = reader.read_or_empty("mentor_aliases", year=program.year)
+    rows = conflicts.live_on(detected, stored, actions, now=utc_now(), aliases=aliases)
+    pending = rows.filter(status="pending")
+    context.add_output_metadata(
+        {
+            "pending": pending.height,
+            "pending by type": dict(pending.group_by("conflict_type").len().sort("conflict_type").iter_rows()),
+            "new": rows.join(stored, on="id", how="anti").height,
+        }
+    )
+    return rows
+
+
+@table_asset("duplicate_gb_contacts", group=GROUP)
+def duplicate_gb_contacts(raw_gb_full_contacts: pl.DataFrame, contact_links: pl.DataFrame) -> pl.DataFrame:
+    """Grouped by phone first; an e-mail group that a phone group covers is not listed again (R9)."""
+    return duplicate_groups(raw_gb_full_contacts, contact_links)

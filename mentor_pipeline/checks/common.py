@@ -1,0 +1,63 @@
+"""How a check says what it found: one sentence, and a table of who and what; never just a count.
+
+A check that blocks fails its step, and nothing downstream of it happens in that run; a warning is shown and the run
+goes on. An exception inside a check is Dagster's to show.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+SHOWN: Final = 100
+"""Rows shown in the metadata of a check; the tables hold them all."""
+
+
+def holds(description: str) -> dg.AssetCheckResult:
+    """The check found nothing."""
+    return dg.AssetCheckResult(passed=True, description=description)
+
+
+def finding(
+    description: str, rows: pl.DataFrame, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
+) -> dg.AssetCheckResult:
+    """The check found these rows."""
+    more = f" The first {SHOWN} of {rows.height} are shown." if rows.height > SHOWN else ""
+    return dg.AssetCheckResult(
+        passed=False,
+        severity=severity,
+        description=description + more,
+        metadata={"rows found": rows.height, "rows": as_table(rows)},
+    )
+
+
+def error(description: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
+    """The check found these rows, and that is an error."""
+    return finding(description, rows, dg.AssetCheckSeverity.ERROR)
+
+
+def as_table(rows: pl.DataFrame) -> dg.TableMetadataValue:
+    """The first rows as a table of the catalog; lists with commas, times in UTC."""
+    shown = rows.head(SHOWN)
+    texts = [
+        pl.col(name).list.join(", ")
+        if dtype == pl.List(pl.String)
+        else pl.col(name).cast(pl.List(pl.String)).list.join(", ")
+        if isinstance(dtype, pl.List)
+        else pl.col(name).dt.strftime("%Y-%m-%d %H:%M UTC")
+        if isinstance(dtype, pl.Datetime)
+        else pl.col(name).cast(pl.String)
+        for name, dtype in shown.schema.items()
+    ]
+    records = [dg.TableRecord(row) for row in shown.select(texts).fill_null("").iter_rows(named=True)]
+    return dg.MetadataValue.table(
+        records, schema=dg.TableSchema(columns=[dg.TableColumn(name, "text") for name in rows.columns])
+    )
+
+
+def named(values: Iterable[object], limit: int = 5) -> str:
+    """The first few in words."""
+    found = [str(value) for value in values]
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(found[:limit]) + more

@@ -1,0 +1,152 @@
+"""Checks of what came in: that it is all there, and that the year file's questions are the right ones."""
+
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from mentor_pipeline.checks.common import error, finding, holds, named
+from mentor_pipeline.domain.export import knowledge_at
+from mentor_pipeline.domain.knowledge import listed_count
+from mentor_pipeline.domain.links import MEMBERS
+from mentor_pipeline.domain.shrink import SMALLEST_COLLAPSE
+from mentor_pipeline.domain.submissions import FORM_TABLES, configured_forms
+from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.resources.warehouse import Reader, Warehouse
+from mentor_pipeline.sensors.inbox import utc_now
+from mentor_pipeline.settings import ProgramYear
+
+ENOUGH_ROWS: Final = 10
+"""Of fewer rows, a column may well be empty."""
+_CONTACTS: Final = "raw_gb_full_contacts"
+REQUIRED: Final = {
+    "raw_mn_signups": ("submission_id", "status", "submitted_at", "first_name", "last_name", "phone", "personal_email"),
+    "raw_mn_funds_setup": ("submission_id", "status", "submitted_at", "phone", "email"),
+    "raw_mn_training_signup": ("submission_id", "status", "submitted_at", "phone", "email"),
+    "raw_mn_partner_preference": ("submission_id", "status", "submitted_at", "mn_id", "partner_phone_raw"),
+    MEMBERS: ("member_id", "campaign_id", "display_name"),
+    _CONTACTS: ("contact_id", "last_name", "primary_email"),
+}
+"""Columns without which a raw table is useless."""
+
+
+def _source(table: str, reader: Reader, program: ProgramYear) -> tuple[str, int]:
+    """The source's row in `source_reads`, and how many of its rows are stored and listed."""
+    if table == _CONTACTS:
+        columns = ["archived_at", "missing_since"]
+        return CONTACTS_SOURCE, listed_count(reader.read_or_empty(_CONTACTS, columns=columns))
+    stored = reader.read_or_empty(table, year=program.year).filter(pl.col("missing_since").is_null())
+    if table == MEMBERS:
+        campaigns = stored["campaign_id"].unique().to_list()
+        return f"givebutter/campaigns/{campaigns[0] if campaigns else ''}/members", stored.height
+    form = configured_forms(program.jotform).get(table)
+    return f"jotform/{form.form_id if form else ''}", stored.height
+
+
+def _row_count_check(table: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=table,
+        name="row_count_not_collapsed",
+        blocking=True,
+        description="The table holds about as many rows as its source listed when it was last read whole (R12).",
+    )
+    def check(warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]) -> dg.AssetCheckResult:
+        with warehouse.reading() as reader:
+            source, listed = _source(table, reader, program)
+            told = reader.read_or_empty("source_reads").filter(source=source)["full_row_count"].drop_nulls()
+        if told.is_empty():
+            return holds(f"{listed} rows; the source was never read whole.")
+        there = int(told.item())
+        percent = program.matching.collapse_below_percent
+        if listed * 100 < there * percent and there - listed >= SMALLEST_COLLAPSE:
+            rows = pl.DataFrame({"source": [source], "rows listed by the source": [there], "rows stored": [listed]})
+            return error(
+                f"{table} holds {listed} rows that are still there, but {source} listed {there}: less than {percent} "
+                "%. Nothing downstream is computed from this. Run a sync again; if it stays, restore a backup.",
+                rows,
+            )
+        return holds(f"{listed} rows are there; the source listed {there} when it was last read whole.")
+
+    return check
+
+
+def _required_columns_check(table: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=table,
+        name="required_columns",
+        blocking=True,
+        description=f"None of {', '.join(REQUIRED[table])} is empty in every row.",
+    )
+    def check(warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]) -> dg.AssetCheckResult:
+        year = None if table == _CONTACTS else program.year
+        rows = warehouse.read_or_empty(table, columns=REQUIRED[table], year=year)
+        empty = [name for name in REQUIRED[table] if rows[name].is_null().all()] if rows.height >= ENOUGH_ROWS else []
+        if empty:
+            return error(
+                f"{', '.join(empty)} of {table} is empty in all {rows.height} rows. Check the questions of this form "
+                "in the year file (config check), or the columns of the file. Nothing downstream is computed.",
+                pl.DataFrame({"column": empty}),
+            )
+        return holds(f"All required columns have values in {rows.height} rows.")
+
+    return check
+
+
+@dg.asset_check(
+    asset=_CONTACTS,
+    name="contacts_are_fresh",
+    description="What is known of the contacts is newer than the year file's limits (a warning, then an error).",
+)
+def contacts_are_fresh(
+    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
+) -> dg.AssetCheckResult:
+    """Compare the age of contact data with `export.contacts_max_age_hours` and `contacts_refuse_after_days`."""
+    known_at = knowledge_at(warehouse.read_or_empty("source_reads"))
+    if known_at is None:
+        return finding(
+            "No contact was ever read: run a sync, or drop a contacts export into the inbox.", pl.DataFrame()
+        )
+    hours = (utc_now() - known_at).total_seconds() / 3600
+    words = f"The contacts are known as of {known_at:%Y-%m-%d %H:%M} UTC, {hours:.0f} hours ago."
+    limits = program.export
+    rows = pl.DataFrame({"known as of": [known_at], "hours ago": [round(hours, 1)]})
+    if hours > limits.contacts_refuse_after_days * 24:
+        return error(f"{words} An import file is refused at this age: run a sync.", rows)
+    if hours > limits.contacts_max_age_hours:
+        return finding(f"{words} Run a sync before you export.", rows)
+    return holds(words)
+
+
+@dg.asset_check(
+    asset="form_links",
+    name="members_have_a_mentor",
+    description="Every page of the campaign belongs to a mentor.",
+)
+def members_have_a_mentor(
+    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
+) -> dg.AssetCheckResult:
+    """List the campaign pages that join nobody."""
+    with warehouse.reading() as reader:
+        links = reader.read_or_empty("form_links", year=program.year)
+        members = reader.read_or_empty(MEMBERS, year=program.year)
+    nobodys = links.filter(pl.col("source_table") == MEMBERS, pl.col("mn_id").is_null()).join(
+        members.select(
+            "display_name", "email", "phone", "raised", "page_url", source_id=pl.col("member_id").cast(pl.String)
+        ),
+        on="source_id",
+    )
+    if nobodys.is_empty():
+        return holds("Every campaign page belongs to a mentor.")
+    return finding(
+        f"{nobodys.height} campaign pages belong to no mentor: {named(nobodys['display_name'])}. Their owners did not "
+        "sign up, or used another phone and e-mail there.",
+        nobodys.select("display_name", "email", "phone", "raised", "page_url", "note"),
+    )
+
+
+checks = [
+    *(_row_count_check(table) for table in (*FORM_TABLES.values(), MEMBERS, _CONTACTS)),
+    *(_required_columns_check(table) for table in REQUIRED),
+    contacts_are_fresh,
+    members_have_a_mentor,
+]
