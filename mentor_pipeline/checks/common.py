@@ -4,14 +4,48 @@ A check that blocks fails its step, and nothing downstream of it happens in that
 goes on. An exception inside a check is Dagster's to show.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 import dagster as dg
 import polars as pl
 
+from mentor_pipeline.resources.warehouse import Reader, Warehouse
+from mentor_pipeline.settings import ProgramYear
+
 SHOWN: Final = 100
 """Rows shown in the metadata of a check; the tables hold them all."""
+
+
+Find: TypeAlias = Callable[[Reader, ProgramYear], dg.AssetCheckResult]
+
+
+class Check(NamedTuple):
+    """One check of an asset: what must hold, in words, and the function that looks whether it does."""
+
+    name: str
+    description: str
+    find: Find
+    is_blocking: bool = False
+
+
+def checks_of(asset: str, *checks: Check) -> dg.AssetChecksDefinition:
+    """All checks of one asset, in one step and on one reading of the warehouse."""
+    specs = [
+        dg.AssetCheckSpec(check.name, asset=asset, description=check.description, blocking=check.is_blocking)
+        for check in checks
+    ]
+
+    @dg.multi_asset_check(name=f"check_{asset}", specs=specs)
+    def check_asset(
+        warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
+    ) -> Iterator[dg.AssetCheckResult]:
+        with warehouse.reading() as reader:
+            found = [(check.name, check.find(reader, program)) for check in checks]
+        for name, result in found:
+            yield result._replace(asset_key=dg.AssetKey(asset), check_name=name)
+
+    return check_asset
 
 
 def holds(description: str) -> dg.AssetCheckResult:

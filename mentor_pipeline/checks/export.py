@@ -5,30 +5,21 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from mentor_pipeline.checks.common import error, finding, holds, named
+from mentor_pipeline.checks.common import Check, checks_of, error, finding, holds, named
 from mentor_pipeline.domain import preflight
-from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.resources.warehouse import Reader
 from mentor_pipeline.settings import ProgramYear
 
 EXTERNAL_ID: Final = "Contact External ID"
 _WHO: Final = ("mn_id", "First Name", "Last Name")
 
 
-@dg.asset_check(
-    asset="mn_gb_import",
-    name="external_id_is_unique_and_free",
-    blocking=True,
-    description="No two rows share a Contact External ID, and no other contact (archived ones too) holds one of them.",
-)
-def external_id_is_unique_and_free(
-    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
-) -> dg.AssetCheckResult:
+def external_id_is_unique_and_free(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """Compare the External IDs of the rows with each other and with every known contact's."""
-    with warehouse.reading() as reader:
-        rows = reader.read_or_empty("mn_gb_import", year=program.year)
-        contacts = reader.read_or_empty(
-            "raw_gb_full_contacts", columns=["contact_id", "external_id", "first_name", "last_name", "missing_since"]
-        )
+    rows = reader.read_or_empty("mn_gb_import", year=program.year)
+    contacts = reader.read_or_empty(
+        "raw_gb_full_contacts", columns=["contact_id", "external_id", "first_name", "last_name", "missing_since"]
+    )
     twice = rows.filter(pl.col(EXTERNAL_ID).is_duplicated()).select(*_WHO, EXTERNAL_ID)
     if not twice.is_empty():
         return error(f"{twice.height} rows share a Contact External ID: {named(twice['mn_id'])}.", twice)
@@ -47,21 +38,12 @@ def external_id_is_unique_and_free(
     return holds(f"{rows.height} External IDs, each free or its own contact's.")
 
 
-@dg.asset_check(
-    asset="mn_gb_import",
-    name="import_file_is_valid",
-    blocking=True,
-    description="Givebutter would refuse no row, by the rules of its import and all known contacts (R10).",
-)
-def import_file_is_valid(
-    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
-) -> dg.AssetCheckResult:
+def import_file_is_valid(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """Judge the rows as stored once more."""
-    with warehouse.reading() as reader:
-        rows = reader.read_or_empty("mn_gb_import", year=program.year)
-        contacts = reader.read_or_empty("raw_gb_full_contacts", columns=preflight.CONTACT_COLUMNS)
-        mentors = reader.read_or_empty("mentors", year=program.year)
-        errors = reader.read_or_empty("sync_errors", year=program.year)
+    rows = reader.read_or_empty("mn_gb_import", year=program.year)
+    contacts = reader.read_or_empty("raw_gb_full_contacts", columns=preflight.CONTACT_COLUMNS)
+    mentors = reader.read_or_empty("mentors", year=program.year)
+    errors = reader.read_or_empty("sync_errors", year=program.year)
     findings = preflight.judge(
         rows, contacts, mentors, program, taken_external_ids=preflight.taken_external_ids(errors, contacts)
     )
@@ -75,20 +57,34 @@ def import_file_is_valid(
     )
 
 
-@dg.asset_check(
-    asset="mn_gb_import_held", name="nobody_is_held", description="Every mentor has a row in the import file (R10)."
-)
-def nobody_is_held(
-    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
-) -> dg.AssetCheckResult:
+def nobody_is_held(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """List who is held, and why."""
-    with warehouse.reading() as reader:
-        held = reader.read_or_empty("mn_gb_import_held", year=program.year)
-        names = reader.read_or_empty("mentors", columns=["mn_id", "full_name"], year=program.year)
+    held = reader.read_or_empty("mn_gb_import_held", year=program.year)
+    names = reader.read_or_empty("mentors", columns=["mn_id", "full_name"], year=program.year)
     told = held.join(names, on="mn_id", how="left").select("mn_id", "full_name", "reason", "detail", "gb_contact_id")
     if told.is_empty():
         return holds("Nobody is held.")
     return finding(f"{told.height} mentors are held: {named(told['full_name'])}.", told.sort("reason", "mn_id"))
 
 
-checks = [external_id_is_unique_and_free, import_file_is_valid, nobody_is_held]
+checks: Final = [
+    checks_of(
+        "mn_gb_import",
+        Check(
+            "external_id_is_unique_and_free",
+            "No two rows share a Contact External ID, and no other contact (archived ones too) holds one of them.",
+            external_id_is_unique_and_free,
+            is_blocking=True,
+        ),
+        Check(
+            "import_file_is_valid",
+            "Givebutter would refuse no row, by the rules of its import and all known contacts (R10).",
+            import_file_is_valid,
+            is_blocking=True,
+        ),
+    ),
+    checks_of(
+        "mn_gb_import_held",
+        Check("nobody_is_held", "Every mentor has a row in the import file (R10).", nobody_is_held),
+    ),
+]

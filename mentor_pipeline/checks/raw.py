@@ -5,16 +5,17 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from mentor_pipeline.checks.common import error, finding, holds, named
+from mentor_pipeline.checks.common import Check, Find, checks_of, error, finding, holds, named
 from mentor_pipeline.domain.export import knowledge_at
 from mentor_pipeline.domain.knowledge import listed_count
 from mentor_pipeline.domain.links import MEMBERS
 from mentor_pipeline.domain.shrink import SMALLEST_COLLAPSE
-from mentor_pipeline.domain.submissions import FORM_TABLES, configured_forms
+from mentor_pipeline.domain.submissions import configured_forms
 from mentor_pipeline.operator.imports import CONTACTS_SOURCE
-from mentor_pipeline.resources.warehouse import Reader, Warehouse
+from mentor_pipeline.resources.warehouse import Reader
 from mentor_pipeline.sensors.inbox import utc_now
 from mentor_pipeline.settings import ProgramYear
+from mentor_pipeline.tables import TABLES
 
 ENOUGH_ROWS: Final = 10
 """Of fewer rows, a column may well be empty."""
@@ -43,43 +44,30 @@ def _source(table: str, reader: Reader, program: ProgramYear) -> tuple[str, int]
     return f"jotform/{form.form_id if form else ''}", stored.height
 
 
-def _row_count_check(table: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=table,
-        name="row_count_not_collapsed",
-        blocking=True,
-        description="The table holds about as many rows as its source listed when it was last read whole (R12).",
-    )
-    def check(warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]) -> dg.AssetCheckResult:
-        with warehouse.reading() as reader:
-            source, listed = _source(table, reader, program)
-            told = reader.read_or_empty("source_reads").filter(source=source)["full_row_count"].drop_nulls()
+def _row_count_not_collapsed(table: str) -> Find:
+    def find(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
+        source, listed = _source(table, reader, program)
+        told = reader.read_or_empty("source_reads").filter(source=source)["full_row_count"].drop_nulls()
         if told.is_empty():
             return holds(f"{listed} rows; the source was never read whole.")
         there = int(told.item())
         percent = program.matching.collapse_below_percent
         if listed * 100 < there * percent and there - listed >= SMALLEST_COLLAPSE:
-            rows = pl.DataFrame({"source": [source], "rows listed by the source": [there], "rows stored": [listed]})
             return error(
                 f"{table} holds {listed} rows that are still there, but {source} listed {there}: less than {percent} "
                 "%. Nothing downstream is computed from this. Run a sync again; if it stays, restore a backup.",
-                rows,
+                pl.DataFrame({"source": [source], "rows listed by the source": [there], "rows stored": [listed]}),
             )
         return holds(f"{listed} rows are there; the source listed {there} when it was last read whole.")
 
-    return check
+    return find
 
 
-def _required_columns_check(table: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=table,
-        name="required_columns",
-        blocking=True,
-        description=f"None of {', '.join(REQUIRED[table])} is empty in every row.",
-    )
-    def check(warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]) -> dg.AssetCheckResult:
-        year = None if table == _CONTACTS else program.year
-        rows = warehouse.read_or_empty(table, columns=REQUIRED[table], year=year)
+def _required_columns(table: str) -> Find:
+    def find(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
+        rows = reader.read_or_empty(
+            table, columns=REQUIRED[table], year=program.year if TABLES[table].has_year else None
+        )
         empty = [name for name in REQUIRED[table] if rows[name].is_null().all()] if rows.height >= ENOUGH_ROWS else []
         if empty:
             return error(
@@ -89,19 +77,12 @@ def _required_columns_check(table: str) -> dg.AssetChecksDefinition:
             )
         return holds(f"All required columns have values in {rows.height} rows.")
 
-    return check
+    return find
 
 
-@dg.asset_check(
-    asset=_CONTACTS,
-    name="contacts_are_fresh",
-    description="What is known of the contacts is newer than the year file's limits (a warning, then an error).",
-)
-def contacts_are_fresh(
-    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
-) -> dg.AssetCheckResult:
+def contacts_are_fresh(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """Compare the age of contact data with `export.contacts_max_age_hours` and `contacts_refuse_after_days`."""
-    known_at = knowledge_at(warehouse.read_or_empty("source_reads"))
+    known_at = knowledge_at(reader.read_or_empty("source_reads"))
     if known_at is None:
         return finding(
             "No contact was ever read: run a sync, or drop a contacts export into the inbox.", pl.DataFrame()
@@ -117,18 +98,10 @@ def contacts_are_fresh(
     return holds(words)
 
 
-@dg.asset_check(
-    asset="form_links",
-    name="members_have_a_mentor",
-    description="Every page of the campaign belongs to a mentor.",
-)
-def members_have_a_mentor(
-    warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
-) -> dg.AssetCheckResult:
+def members_have_a_mentor(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """List the campaign pages that join nobody."""
-    with warehouse.reading() as reader:
-        links = reader.read_or_empty("form_links", year=program.year)
-        members = reader.read_or_empty(MEMBERS, year=program.year)
+    links = reader.read_or_empty("form_links", year=program.year)
+    members = reader.read_or_empty(MEMBERS, year=program.year)
     nobodys = links.filter(pl.col("source_table") == MEMBERS, pl.col("mn_id").is_null()).join(
         members.select(
             "display_name", "email", "phone", "raised", "page_url", source_id=pl.col("member_id").cast(pl.String)
@@ -144,9 +117,34 @@ def members_have_a_mentor(
     )
 
 
-checks = [
-    *(_row_count_check(table) for table in (*FORM_TABLES.values(), MEMBERS, _CONTACTS)),
-    *(_required_columns_check(table) for table in REQUIRED),
+def _raw_checks(table: str) -> list[Check]:
+    return [
+        Check(
+            "row_count_not_collapsed",
+            "The table holds about as many rows as its source listed when it was last read whole (R12).",
+            _row_count_not_collapsed(table),
+            is_blocking=True,
+        ),
+        Check(
+            "required_columns",
+            f"None of {', '.join(REQUIRED[table])} is empty in every row.",
+            _required_columns(table),
+            is_blocking=True,
+        ),
+    ]
+
+
+_FRESH: Final = Check(
+    "contacts_are_fresh",
+    "What is known of the contacts is newer than the year file's limits (a warning, then an error).",
     contacts_are_fresh,
-    members_have_a_mentor,
+)
+
+checks: Final = [
+    *(checks_of(table, *_raw_checks(table)) for table in REQUIRED if table != _CONTACTS),
+    checks_of(_CONTACTS, *_raw_checks(_CONTACTS), _FRESH),
+    checks_of(
+        "form_links",
+        Check("members_have_a_mentor", "Every page of the campaign belongs to a mentor.", members_have_a_mentor),
+    ),
 ]
