@@ -103,7 +103,7 @@ def contact_choice(
     return chosen.matches, chosen.links
 
 
-@table_asset("mentors", group=GROUP, ins={"raw_gb_full_contacts": columns_of(*merge.CONTACT_COLUMNS)})
+@table_asset("mentors", group=GROUP, ins={"raw_mn_gb_contacts": columns_of(*merge.CONTACT_COLUMNS)})
 def mentors(
     context: dg.AssetExecutionContext,
     signups: pl.DataFrame,
@@ -113,13 +113,13 @@ def mentors(
     raw_mn_training_signup: pl.DataFrame,
     raw_mn_partner_preference: pl.DataFrame,
     raw_gb_campaign_members: pl.DataFrame,
-    raw_gb_full_contacts: pl.DataFrame,
+    raw_mn_gb_contacts: pl.DataFrame,
     warehouse: dg.ResourceParam[Warehouse],
     program: dg.ResourceParam[ProgramYear],
 ) -> Computed:
     """Everything known of a mentor, merged three ways (R6), with people's edits folded in last."""
     forms = dict(zip(FORMS, (raw_mn_funds_setup, raw_mn_training_signup, raw_mn_partner_preference), strict=True))
-    sources = Sources(signups, form_links, forms, raw_gb_campaign_members, contact_links, raw_gb_full_contacts)
+    sources = Sources(signups, form_links, forms, raw_gb_campaign_members, contact_links, raw_mn_gb_contacts)
     with warehouse.reading() as reader:
         remembered = ("operator_actions", "merge_base", "mentor_history", "mentor_aliases")
         memory = Memory(*(reader.read_or_empty(table, year=program.year) for table in remembered))
@@ -171,7 +171,7 @@ def mn_changes(
     context: dg.AssetExecutionContext,
     mentors: pl.DataFrame,
     sync_conflicts: pl.DataFrame,
-    raw_gb_full_contacts: pl.DataFrame,
+    raw_mn_gb_contacts: pl.DataFrame,
     warehouse: dg.ResourceParam[Warehouse],
     program: dg.ResourceParam[ProgramYear],
 ) -> pl.DataFrame:
@@ -186,7 +186,7 @@ def mn_changes(
         versions,
         sync_conflicts,
         archived,
-        held_in_givebutter(mentors, raw_gb_full_contacts, program),
+        held_in_givebutter(mentors, raw_mn_gb_contacts, program),
         aliases,
         program,
         run_id=context.run_id,

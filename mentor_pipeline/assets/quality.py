@@ -9,9 +9,8 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from mentor_pipeline.assets.common import table_asset, utc_now
-from mentor_pipeline.domain import conflicts, problems
-from mentor_pipeline.domain.duplicates import duplicate_groups
+from mentor_pipeline.assets.common import columns_of, table_asset, utc_now
+from mentor_pipeline.domain import conflicts, duplicates, problems
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.settings import ProgramYear
 
@@ -82,7 +81,9 @@ def sync_conflicts(
     return rows
 
 
-@table_asset("duplicate_gb_contacts", group=GROUP)
+@table_asset(
+    "duplicate_gb_contacts", group=GROUP, ins={"raw_gb_full_contacts": columns_of(*duplicates.CONTACT_COLUMNS)}
+)
 def duplicate_gb_contacts(raw_gb_full_contacts: pl.DataFrame, contact_links: pl.DataFrame) -> pl.DataFrame:
     """Grouped by phone first; an e-mail group that a phone group covers is not listed again (R9)."""
-    return duplicate_groups(raw_gb_full_contacts, contact_links)
+    return duplicates.duplicate_groups(raw_gb_full_contacts, contact_links)

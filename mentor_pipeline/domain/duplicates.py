@@ -14,6 +14,22 @@ import polars as pl
 from mentor_pipeline.domain.findings import stable_id
 from mentor_pipeline.tables import TABLES
 
+CONTACT_COLUMNS: Final = (
+    "contact_id",
+    "first_name",
+    "last_name",
+    "primary_email",
+    "additional_emails",
+    "emails",
+    "primary_phone",
+    "phones",
+    "address_line_1",
+    "last_modified_at",
+    "archived_at",
+    "missing_since",
+)
+"""Columns of `raw_gb_full_contacts` that the groups are made of."""
+
 _GROUP: Final = ("matched_on", "value")
 
 
@@ -23,7 +39,7 @@ def duplicate_groups(contacts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFram
     Phone groups come first; an e-mail group whose contacts are all in one phone group is not listed again.
 
     Args:
-        contacts: rows of raw_gb_full_contacts; archived and missing ones are left out here.
+        contacts: `CONTACT_COLUMNS` of all contacts; archived and missing ones are left out here.
         links: mn_id, gb_contact_id: the contact of each mentor (null when none).
 
     Returns:

@@ -168,11 +168,11 @@ def _held_by_rule(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
     holds: dict[str, tuple[pl.Expr, pl.Expr]] = {
         "contact_conflict": (
             status == "conflict",
-            pl.lit("Which contact is theirs is not decided: decide the conflict (`conflicts`, `decide`)."),
+            pl.lit("Which contact is theirs is not decided: decide the conflict (`mentor-pipeline conflicts list`)."),
         ),
         "shared_contact": (
             status == "shared",
-            pl.lit("Another mentor claims the same contact: decide whose it is (`conflicts`, `decide`)."),
+            pl.lit("Another mentor claims the same contact: decide whose it is (`mentor-pipeline conflicts list`)."),
         ),
         "stale_contact": (
             status == "stale",

@@ -53,7 +53,7 @@ class Sources(NamedTuple):
         forms: rows of the raw form tables by table name.
         members: rows of `raw_gb_campaign_members`.
         contact_links: rows of `contact_links`.
-        contacts: `merge.CONTACT_COLUMNS` of all contacts.
+        contacts: `merge.CONTACT_COLUMNS` of the mentors' contacts (`raw_mn_gb_contacts`).
     """
 
     signups: pl.DataFrame
@@ -211,7 +211,7 @@ def _with_contact(
 ) -> pl.DataFrame:
     """`dropped` from the contact's tag (R6), and its tags; without a contact dropped stays as it was."""
     is_dropped_tag = pl.element().str.to_lowercase() == program.givebutter.dropped_tag.lower()
-    theirs = contacts.select(
+    theirs = contacts.unique("contact_id").select(
         gb_contact_id="contact_id",
         gb_tags="tags",
         has_dropped_tag=pl.col("tags").list.eval(is_dropped_tag).list.any(),

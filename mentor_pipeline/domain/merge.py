@@ -184,7 +184,8 @@ def merge(
         program: the year.
         now: when a settlement is recorded.
     """
-    by_id = {row["contact_id"]: row for row in contacts.iter_rows(named=True)}
+    theirs = contacts.select(CONTACT_COLUMNS).join(ours, left_on="contact_id", right_on="gb_contact_id", how="semi")
+    by_id = {row["contact_id"]: row for row in theirs.iter_rows(named=True)}
     settled = {(row["mn_id"], row["field_name"]): row for row in base.iter_rows(named=True)}
     edited = {
         (row["mn_id"], row["field_name"]): orjson.loads(row["value"])

@@ -31,8 +31,8 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
-    """An SQL text literal, for the few statements that take no parameters (COMMENT ON)."""
+def literal(text: str) -> str:
+    """An SQL text literal, for the few statements that take no parameters (COMMENT ON, ATTACH)."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -271,14 +271,14 @@ class Transaction(Reader):
         if not stored:
             primary_key = f"PRIMARY KEY ({_list(spec.key)})"
             self._session.execute(f"CREATE TABLE {table} ({', '.join([*definitions, primary_key])})")
-            self._session.execute(f"COMMENT ON TABLE {table} IS {_literal(spec.description)}")
+            self._session.execute(f"COMMENT ON TABLE {table} IS {literal(spec.description)}")
         else:
             for definition in definitions:
                 self._session.execute(f"ALTER TABLE {table} ADD COLUMN {definition}")
         for column in spec.columns:
             if column.name in new:
                 name = f"{table}.{quoted(column.name)}"
-                self._session.execute(f"COMMENT ON COLUMN {name} IS {_literal(column.description)}")
+                self._session.execute(f"COMMENT ON COLUMN {name} IS {literal(column.description)}")
 
     def _insert(self, spec: Table, rows: pl.DataFrame, condition: str = "") -> int:
         columns = _list(rows.columns)

@@ -56,6 +56,9 @@ _PER_MILLE: Final[Mapping[MentorClass, int]] = {
 _FAMILIES: Final = frozenset({MentorClass.SIBLINGS, MentorClass.SHARED_CONTACT})
 """Classes that come in pairs on one phone."""
 
+_CHANGED_LAST_IN_GIVEBUTTER: Final = frozenset({MentorClass.PHONE_MISMATCH, MentorClass.EMAIL_MISMATCH})
+"""Classes whose contact must be newer than the sign-up: a newer sign-up would settle the difference (R6)."""
+
 _FLAWS_PER_MILLE: Final = {
     "parent_phone": 30,
     "duplicate_signup": 12,
@@ -225,7 +228,9 @@ class _Generator:
         known = {field: answer for field, answer in answers.items() if field in form.qids}
         submission_id = self.world.submit("signup", created_at=at, status=status, **known, **self._extra_answers())
         if rng.random() < 0.1 and status == "ACTIVE":
-            self.world.edit_submission(submission_id, updated_at=self.cases.since(at))
+            edited_at = self.cases.since(at)
+            if mentor.class_ not in _CHANGED_LAST_IN_GIVEBUTTER:
+                self.world.edit_submission(submission_id, updated_at=edited_at)
         return submission_id
 
     def _signup_phone(self, mentor: Mentor) -> object:
