@@ -33,7 +33,7 @@ _ASSETS: Final = (jotform, givebutter, mentors, quality, outreach, export, upkee
 def build_resources(settings: Settings, program: ProgramYear) -> dict[str, Any]:
     """The resources by key; the keys of the services stay in the environment."""
     warehouse = DuckDBWarehouse(settings.warehouse_path)
-    guard = RunGuard(data_dir=str(settings.data_dir), warehouse=warehouse)
+    guard = RunGuard(data_dir=str(settings.data_dir), warehouse=warehouse, program=program)
     return {
         "settings": settings,
         "program": program,

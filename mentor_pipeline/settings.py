@@ -14,15 +14,19 @@ from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+import polars as pl
 from dotenv import load_dotenv
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.tables import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JOTFORM_KEY: Final = "JOTFORM_API_KEY"
 GIVEBUTTER_KEY: Final = "GIVEBUTTER_API_KEY"
@@ -300,9 +304,35 @@ class ProgramYear(_Part):
         """Time zone of Jotform's wall-clock times, and of the schedules."""
         return ZoneInfo(self.jotform.timezone)
 
+    def as_rows(self) -> pl.DataFrame:
+        """Every setting as a row of `sync_configs`: its key in the file, value as JSON, type and meaning."""
+        return pl.DataFrame(
+            [
+                {"year": self.year, "config_key": key, "config_value": value, "config_type": kind, "description": words}
+                for key, value, kind, words in _flat(self)
+            ],
+            schema=TABLES["sync_configs"].schema,
+        )
+
     def custom_field_from(self, source: str) -> str | None:
         """Label of the custom field that is filled from a column, if there is one."""
         return next((label for label, spec in self.custom_fields.items() if spec.source == source), None)
+
+
+def _flat(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Key, value as JSON, type and meaning of every setting of a part, and of the parts within."""
+    meaning = (type(part).__doc__ or "").partition("\n")[0]
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, dict) and any(isinstance(entry, BaseModel) for entry in value.values()):
+            for key, entry in value.items():
+                text = entry.model_dump_json(by_alias=True)
+                yield f"{prefix}{name}.{key}", text, type(entry).__name__, meaning
+        else:
+            text = part.model_dump_json(include={name})
+            yield f"{prefix}{name}", text.partition(":")[2][:-1], type(value).__name__, meaning
 
 
 def load_program_year(path: Path) -> ProgramYear:

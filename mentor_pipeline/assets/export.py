@@ -37,6 +37,7 @@ def judged_import_rows(
     mn_tasks: pl.DataFrame,
     raw_gb_full_contacts: pl.DataFrame,
     outreach_messages: pl.DataFrame,
+    sync_conflicts: pl.DataFrame,
     warehouse: dg.ResourceParam[Warehouse],
     program: dg.ResourceParam[ProgramYear],
 ) -> tuple[Computed, pl.DataFrame]:
@@ -50,6 +51,7 @@ def judged_import_rows(
         raw_gb_full_contacts,
         outreach_messages,
         errors,
+        sync_conflicts,
         program,
         now=utc_now(),
         knowledge_at=knowledge_at(reads),

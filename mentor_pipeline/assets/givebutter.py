@@ -16,6 +16,7 @@ from pydantic import Field
 
 from mentor_pipeline.assets.common import LastRead, last_read, source_read, table_asset, told_plainly, utc_now
 from mentor_pipeline.assets.jotform import WholeReadConfig
+from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.findings import Computed
 from mentor_pipeline.domain.knowledge import Reading, learn, mentor_contacts
@@ -139,7 +140,7 @@ def _import_file(
         program=program,
         now=utc_now(),
         actor=triggered_by(context.run.tags),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         allow_shrink=config.allow_shrink,
         inbox=settings.inbox_dir,
     )
@@ -187,12 +188,18 @@ def _list(
 def _refresh(
     context: dg.AssetExecutionContext, givebutter: GivebutterResource, warehouse: Warehouse, program: ProgramYear
 ) -> dict[str, Any]:
-    """The mentors' contacts and their duplicates, one by one: the only way to see that one was archived."""
+    """The mentors' contacts and their duplicates, one by one: the only way to see that one was archived.
+
+    Contacts that vanished and hold a mentor's External ID are asked for too: archived ones go on reserving it.
+    """
     now = utc_now()
-    linked = warehouse.read_or_empty("contact_links", columns=["gb_contact_id"], year=program.year)["gb_contact_id"]
-    matches = warehouse.read_or_empty("contact_matches", columns=["contact_id", "role"], year=program.year)
+    with warehouse.reading() as reader:
+        links = reader.read_or_empty("contact_links", columns=["mn_id", "gb_contact_id"], year=program.year)
+        matches = reader.read_or_empty("contact_matches", columns=["contact_id", "role"], year=program.year)
+        contacts = reader.read_or_empty(_TABLE, columns=preflight.CONTACT_COLUMNS)
     duplicates = matches.filter(pl.col("role").is_in(["winner", "loser"]))["contact_id"]
-    contact_ids = sorted({*linked.drop_nulls(), *duplicates})
+    unsure = preflight.unsure_holders(contacts, links, program)
+    contact_ids = sorted({*links["gb_contact_id"].drop_nulls(), *duplicates, *unsure})
     found: list[dict[str, Any]] = []
     archived: list[int] = []
     gone: list[int] = []

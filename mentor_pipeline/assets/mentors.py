@@ -159,7 +159,7 @@ def mentor_history(
     with warehouse.reading() as reader:
         versions = reader.read_or_empty("mentor_history", year=program.year)
         aliases = reader.read_or_empty("mentor_aliases", year=program.year)
-    return history.next_versions(versions, mentors, run_id=context.run_id, now=utc_now(), aliases=aliases)
+    return history.next_versions(versions, mentors, run_id=context.run.run_id, now=utc_now(), aliases=aliases)
 
 
 @table_asset(
@@ -189,7 +189,7 @@ def mn_changes(
         held_in_givebutter(mentors, raw_mn_gb_contacts, program),
         aliases,
         program,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     new = written.join(stored, on="id", how="anti")
     context.add_output_metadata(

@@ -78,6 +78,7 @@ def import_rows(
     contacts: pl.DataFrame,
     messages: pl.DataFrame,
     problems: pl.DataFrame,
+    conflicts: pl.DataFrame,
     program: ProgramYear,
     *,
     now: datetime,
@@ -91,6 +92,7 @@ def import_rows(
         contacts: all of raw_gb_full_contacts.
         messages: rows of outreach_messages of the year.
         problems: what `-failed.csv` files taught: rows of sync_errors of the year, or of detected_problems.
+        conflicts: rows of sync_conflicts of the year; where a phone or e-mail is undecided, Givebutter's own is sent.
         program: the year.
         now: the time of the run.
         knowledge_at: as of when all contacts are known (`knowledge_at`); None when they never were read.
@@ -100,7 +102,7 @@ def import_rows(
         cut, tags and values that cannot be sent, several messages for one column, contact data that is too old.
     """
     held = _held_by_rule(mentors, program)
-    going = mentors.join(held, on="mn_id", how="anti", maintain_order="left")
+    going = _with_undecided_as_theirs(mentors.join(held, on="mn_id", how="anti", maintain_order="left"), conflicts)
     built = build_rows(going, tasks, contacts, messages, program)
     findings = preflight.judge(
         built.rows,
@@ -159,6 +161,23 @@ def created_and_updated(rows: pl.DataFrame) -> tuple[int, int]:
 
 
 # -- who is held, and what an operator should know -------------------------------------------------------------------
+
+
+def _with_undecided_as_theirs(mentors: pl.DataFrame, conflicts: pl.DataFrame) -> pl.DataFrame:
+    """Mentors with Givebutter's value where a person has yet to choose: sending ours would decide for them (R9)."""
+    pending = conflicts.filter(pl.col("status") == "pending").select(
+        "mn_id",
+        field=pl.col("context").str.json_path_match("$.field"),
+        theirs=pl.col("option_b").str.json_path_match("$.value"),
+    )
+    for field in ("phone", "personal_email", "uga_email"):
+        of_field = pending.filter(field=field).unique("mn_id", maintain_order=True).select("mn_id", "theirs")
+        mentors = (
+            mentors.join(of_field, on="mn_id", how="left", maintain_order="left")
+            .with_columns(pl.coalesce("theirs", field).alias(field))
+            .drop("theirs")
+        )
+    return mentors
 
 
 def _held_by_rule(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:

@@ -201,12 +201,12 @@ def learn(
             csv_uploaded_at=pl.lit(reading.csv_uploaded_at, pl.Datetime("us", "UTC")),
         )
     )
-    missing = _missing(before, reading, as_of).with_columns(missing_since=pl.lit(as_of))
+    missing = _missing(before, reading, as_of)
     return Learned(
         rows=pl.concat([_TABLE.conform(frame.select(_TABLE.column_names)) for frame in (rows, missing)]),
         new_count=current.filter(~pl.col("is_known")).height,
         changed_count=current.filter("is_changed").height,
-        missing_count=missing.height,
+        missing_count=missing.filter(pl.col("missing_since") == as_of).height,
         outdated_count=both.filter("is_outdated").height,
     )
 
@@ -292,9 +292,18 @@ def _all_values(
 
 
 def _missing(before: pl.DataFrame, reading: Reading, as_of: datetime) -> pl.DataFrame:
-    """Known contacts that the reading shows to be gone."""
-    there = before.filter(pl.col("missing_since").is_null())
-    asked = there.filter(pl.col("contact_id").is_in(list(reading.gone)) & (pl.col("known_at") <= as_of))
+    """Known contacts that the reading shows to be gone, with missing_since.
+
+    One that was asked for and no longer exists has no External ID any more; one that is only not listed may be
+    archived, and go on reserving it.
+    """
+    there = before.filter(pl.col("missing_since").is_null()).with_columns(missing_since=pl.lit(as_of))
+    is_gone = pl.col("contact_id").is_in(list(reading.gone)) & (pl.col("known_at") <= as_of)
+    was_there_or_reserves = pl.col("missing_since").is_null() | pl.col("external_id").is_not_null()
+    nothing = pl.lit(None, dtype=pl.String)
+    asked = before.filter(is_gone & was_there_or_reserves).with_columns(
+        missing_since=pl.col("missing_since").fill_null(as_of), external_id=nothing, external_mn_id=nothing
+    )
     if not reading.is_complete:
         return asked
     shown = pl.concat(

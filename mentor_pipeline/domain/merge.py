@@ -17,6 +17,7 @@ import orjson
 import polars as pl
 
 from mentor_pipeline.domain.findings import Conflict, Problem
+from mentor_pipeline.domain.import_cells import unharmed
 from mentor_pipeline.domain.names import is_title
 from mentor_pipeline.domain.normalise import clean_text, is_school_email
 from mentor_pipeline.tables import TABLES
@@ -77,6 +78,7 @@ _LABELS: Final = {
     "last_name": "last name",
     "shirt_size": "shirt size",
 }
+_FREE_TEXTS: Final = ("prefix", "first_name", "preferred_name", "middle_name", "last_name")
 _SOURCE: Final = "mentors"
 
 Row = dict[str, Any]
@@ -184,7 +186,11 @@ def merge(
         program: the year.
         now: when a settlement is recorded.
     """
-    theirs = contacts.select(CONTACT_COLUMNS).join(ours, left_on="contact_id", right_on="gb_contact_id", how="semi")
+    theirs = (
+        contacts.select(CONTACT_COLUMNS)
+        .join(ours, left_on="contact_id", right_on="gb_contact_id", how="semi")
+        .with_columns(unharmed(pl.col(name)) for name in _FREE_TEXTS)  # what we sent, not an edit of theirs
+    )
     by_id = {row["contact_id"]: row for row in theirs.iter_rows(named=True)}
     settled = {(row["mn_id"], row["field_name"]): row for row in base.iter_rows(named=True)}
     edited = {

@@ -20,6 +20,7 @@ from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import MentorPipelineError
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.resources.writer_lock import Holder, holder, writer_lock
+from mentor_pipeline.settings import ProgramYear
 
 BY_TAG: Final = "mentor_pipeline/by"
 """Run tag with the person who started the run."""
@@ -46,11 +47,13 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
     Attributes:
         data_dir: folder of the lock file.
         warehouse: where `sync_log` is.
+        program: the year whose settings are kept in `sync_configs`; none where there is no year.
         wait_s: how long to wait in line for other runs.
     """
 
     data_dir: str
     warehouse: dg.ResourceDependency[Warehouse]
+    program: dg.ResourceDependency[ProgramYear | None] = None  # type: ignore[assignment]
     wait_s: float = 3600.0
 
     @contextmanager
@@ -101,6 +104,8 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
             )
             transaction.upsert("sync_log", left)
             transaction.upsert("sync_log", pl.DataFrame([row]))
+            if self.program is not None:
+                transaction.replace("sync_configs", self.program.as_rows(), year=self.program.year)
         return row
 
     def _end(self, row: dict[str, Any], instance: dg.DagsterInstance) -> None:

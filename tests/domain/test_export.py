@@ -50,6 +50,7 @@ def built(
     tasks: pl.DataFrame | None = None,
     messages: pl.DataFrame | None = None,
     problems: pl.DataFrame | None = None,
+    conflicts: pl.DataFrame | None = None,
     known_at: datetime | None = NOW,
 ) -> Judged:
     return import_rows(
@@ -58,6 +59,7 @@ def built(
         contacts,
         TABLES["outreach_messages"].empty() if messages is None else messages,
         TABLES["sync_errors"].empty() if problems is None else problems,
+        TABLES["sync_conflicts"].empty() if conflicts is None else conflicts,
         year,
         now=NOW,
         knowledge_at=known_at,
@@ -69,6 +71,33 @@ def cells(mentors: pl.DataFrame, contacts: pl.DataFrame = NO_CONTACTS, **more: A
     rows = built(mentors, contacts, **more).rows
     assert rows.height == 1
     return rows.row(0, named=True)
+
+
+def undecided(field: str, ours: str, theirs: str, status: str = "pending") -> pl.DataFrame:
+    return row(
+        "sync_conflicts",
+        id=f"conflict-{field}",
+        year=2025,
+        mn_id="0042",
+        status=status,
+        option_a=to_json({"value": ours}),
+        option_b=to_json({"value": theirs}),
+        context=to_json({"field": field}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "ours", "theirs"),
+    [
+        ("phone", "Primary Phone Number", "+17065550142", "+17065550199"),
+        ("personal_email", "Primary Email", "ada@example.com", "ada.b@example.org"),
+        ("uga_email", "Email Addresses", "ada@uga.edu", "ada.b@uga.edu"),
+    ],
+)
+def test_sending_our_value_would_decide_an_undecided_conflict(field: str, column: str, ours: str, theirs: str) -> None:
+    mentors = linked(**{field: ours})
+    assert cells(mentors, contact(7), conflicts=undecided(field, ours, theirs))[column] == theirs
+    assert cells(mentors, contact(7), conflicts=undecided(field, ours, theirs, "resolved"))[column] == ours
 
 
 def kinds(judged: Judged) -> list[str]:

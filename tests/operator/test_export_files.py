@@ -58,6 +58,7 @@ def source(
         known,
         TABLES["outreach_messages"].empty(),
         TABLES["sync_errors"].empty(),
+        TABLES["sync_conflicts"].empty(),
         PROGRAM,
         now=NOW,
         knowledge_at=known_at,

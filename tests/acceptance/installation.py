@@ -1,0 +1,146 @@
+"""An installation for the acceptance tests: a data folder, a world over HTTP, and the jobs as the commands start them.
+
+Every call sets the environment for itself, so that several installations live side by side; the folder and the world
+can be copied, so that one first sync is enough for many stories.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+from typer.testing import CliRunner
+
+from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli.app import app
+from mentor_pipeline.operator.runs import environment, run_inbox, run_job
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.settings import Settings
+from mentor_pipeline.simulator import Simulator, World
+from mentor_pipeline.tables import TABLES
+from tests.builders import YEAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from mentor_pipeline.operator.runs import InboxRun, RunOutcome
+
+APPEND_ONLY: Final = (
+    "mentor_history",
+    "mn_changes",
+    "mentor_aliases",
+    "placeholder_ids",
+    "csv_import_log",
+    "sent_notes",
+    "operator_actions",
+    "contact_archive_log",
+)
+
+
+class Installation:
+    """One data folder with the services that it reads.
+
+    Attributes:
+        data_dir: the folder.
+        world: what the simulated services hold.
+        simulator: serves it.
+        variables: the environment of every call.
+    """
+
+    def __init__(self, data_dir: Path, simulator: Simulator, variables: dict[str, str]) -> None:
+        self.data_dir = data_dir
+        self.world = simulator.world
+        self.simulator = simulator
+        self.variables = variables
+        self.warehouse = DuckDBWarehouse(self.settings().warehouse_path)
+
+    def settings(self) -> Settings:
+        with environment(self.variables):
+            return Settings.load()
+
+    def run(self, job: str, config: dict[str, Any] | None = None, **tags: str) -> RunOutcome:
+        """Run a job by the function that the commands use; `config` is the run config."""
+        with environment(self.variables):
+            return run_job(job, Settings.load(), by="Ada", run_config=config, tags=tags)
+
+    def sync(self) -> RunOutcome:
+        return done(self.run("sync"))
+
+    def export(self, **config: Any) -> list[Path]:
+        """Write the import file; the files that the run wrote."""
+        before = self.exported()
+        done(self.run("export", {"ops": {"gb_import_file": {"config": config}}}))
+        return sorted(set(self.exported()) - set(before))
+
+    def exported(self) -> list[Path]:
+        return sorted(self.settings().exports_dir.glob("*.csv"))
+
+    def inbox(self) -> InboxRun:
+        """Do once what the inbox sensor does."""
+        with environment(self.variables):
+            return run_inbox(Settings.load(), self.warehouse, by="Ada", settle_seconds=0.05)
+
+    def table(self, name: str) -> pl.DataFrame:
+        return self.warehouse.read_or_empty(name)
+
+    def mentor(self, mn_id: str) -> dict[str, Any]:
+        return self.table("mentors").row(by_predicate=pl.col("mn_id") == mn_id, named=True)
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every table that there may be."""
+        return dict(self.warehouse.counts(list(TABLES)))
+
+    def append_only(self) -> dict[str, pl.DataFrame]:
+        """The rows of the tables to which an unchanged run must add nothing."""
+        return {name: self.table(name).sort(TABLES[name].key) for name in APPEND_ONLY}
+
+    def call(self, *words: str) -> Result:
+        """A command of the command line."""
+        with environment(self.variables):
+            return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+    def call_json(self, *words: str) -> dict[str, Any]:
+        """A command that is to succeed; its document."""
+        result = self.call(*words, "--json")
+        assert result.exit_code == 0, result.output
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+
+def done(outcome: RunOutcome) -> RunOutcome:
+    """The outcome of a run that is to succeed."""
+    assert outcome.success, (outcome.failures, [check for check in outcome.failed_checks if check.is_blocking])
+    return outcome
+
+
+@contextmanager
+def installed(
+    data_dir: Path, world: World, *, year: int = YEAR, config_dir: Path | None = None
+) -> Iterator[Installation]:
+    """An installation with a Dagster home of its own, while the services answer."""
+    variables = {
+        "MENTOR_PIPELINE_DATA_DIR": str(data_dir),
+        "MENTOR_PIPELINE_YEAR": str(year),
+        "MENTOR_PIPELINE_CONFIG_DIR": str(config_dir or ""),
+        "MENTOR_PIPELINE_DATABASE_URL": "",
+        "MENTOR_PIPELINE_ALERT_WEBHOOK": "",
+        "DAGSTER_HOME": "",
+    }
+    with Simulator(world) as simulator:
+        yield Installation(data_dir, simulator, {**variables, **simulator.environment()})
+
+
+@contextmanager
+def going_on(there: Installation, folder: Path) -> Iterator[Installation]:
+    """A copy of an installation and of its world, to go on with."""
+    data_dir, saved = folder / "data", folder / "world.json.gz"
+    shutil.copytree(there.data_dir, data_dir)
+    there.world.save(saved)
+    with installed(data_dir, World.load(saved)) as copy:
+        yield copy

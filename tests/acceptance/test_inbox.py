@@ -1,0 +1,184 @@
+"""Scenarios 5 and 19: an export of every contact is dropped into the inbox, then one of a few hundred."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mentor_pipeline.definitions import build_defs
+from mentor_pipeline.operator.runs import environment
+from mentor_pipeline.simulator import MentorClass
+from tests.acceptance.installation import done
+
+if TYPE_CHECKING:
+    from mentor_pipeline.operator.runs import InboxRun, RunOutcome
+    from tests.acceptance.installation import Installation
+
+PART = 400
+
+
+class Drop(NamedTuple):
+    """What was dropped, what every tick of the sensor asked for, and what came of the run."""
+
+    there: Installation
+    columns: int
+    created: int
+    ticks: list[Any]
+    outcome: RunOutcome
+    again: InboxRun
+    mentor: tuple[dict[str, Any], dict[str, Any]]
+    unlinked_carriers: int
+
+
+class Part(NamedTuple):
+    there: Installation
+    imported: InboxRun
+    edited: list[int]
+    contacts: tuple[pl.DataFrame, pl.DataFrame]
+
+
+def ticks(there: Installation, count: int) -> list[Any]:
+    """The inbox sensor's evaluations, one after the other, as the daemon makes them on the installation's instance."""
+    with environment({**there.variables, "DAGSTER_HOME": str(there.settings().dagster_home)}):
+        definitions = build_defs()
+        sensor = definitions.resolve_sensor_def("inbox_sensor")
+        resources = {key: (definitions.resources or {})[key] for key in ("settings", "warehouse")}
+        seen, cursor = [], None
+        with dg.DagsterInstance.get() as instance:
+            for _ in range(count):
+                context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
+                seen.append(sensor.evaluate_tick(context))
+                cursor = seen[-1].cursor
+        return seen
+
+
+@pytest.fixture(scope="module")
+def drop(story: Installation) -> Drop:
+    """A mentor's contact is created and named in Givebutter; the export that shows it goes through the inbox."""
+    world = story.world
+    (mn_id, truth) = next((t.mn_id, t) for t in world.truth.values() if t.class_ is MentorClass.NEW)
+    before = story.mentor(str(mn_id))
+    unlinked = story.table("mentors").filter(pl.col("gb_match_status") != "linked")
+    carriers = story.table("raw_gb_full_contacts").join(
+        unlinked.select(external_mn_id=pl.col("mn_id").str.strip_chars_start("0")), on="external_mn_id"
+    )
+    created = world.add_contact(
+        first_name=before["first_name"], last_name=before["last_name"], phones=[before["phone"]],
+        emails=[before["personal_email"]], external_id=mn_id, tags=["Mentors 2025"],
+    )  # fmt: skip
+    inbox = story.settings().inbox_dir
+    inbox.mkdir()
+    file = world.export_csv(inbox)
+    with file.open(encoding="utf-8", newline="") as opened:
+        columns = len(next(csv.reader(opened)))
+    seen = ticks(story, 2)
+    (request,) = seen[-1].run_requests
+    outcome = done(story.run("import_contacts", dict(request.run_config), **request.tags))
+    seen += ticks(story, 2)
+    copy = inbox / "contacts (1).csv"
+    copy.write_bytes((inbox / "done" / file.name).read_bytes())
+    seen += ticks(story, 2)
+    again = story.inbox()
+    return Drop(
+        story, columns, created, seen, outcome, again, (before, story.mentor(truth.mn_id or "")), carriers.height
+    )
+
+
+def ledger(there: Installation) -> dict[str, Any]:
+    return there.table("csv_import_log").sort("started_at").row(0, named=True)
+
+
+# -- scenario 5: the whole export ------------------------------------------------------------------------------------
+
+
+def test_the_export_has_64_columns(drop: Drop) -> None:
+    assert drop.columns == 64
+
+
+def test_the_sensor_asks_for_the_file_once_it_no_longer_changes(drop: Drop) -> None:
+    first, second, *later = drop.ticks
+    assert not first.run_requests
+    assert "still changing" in first.skip_message
+    assert len(second.run_requests) == 1
+    assert second.run_requests[0].run_key.endswith(":1")
+    assert not any(tick.run_requests for tick in later)
+
+
+def test_the_same_content_under_another_name_is_put_away_and_not_imported(drop: Drop) -> None:
+    assert drop.again.imported == ()
+    assert drop.there.table("csv_import_log").filter(is_partial=False).height == 1
+    inbox = drop.there.settings().inbox_dir
+    assert not [path for path in inbox.iterdir() if path.is_file() and path.name.startswith("contacts")]
+
+
+def test_the_ledger_tells_rows_new_ids_and_duplicates(drop: Drop) -> None:
+    told = ledger(drop.there)
+    assert (told["status"], told["kind"], told["is_partial"], told["attempts"]) == ("completed", "contacts", False, 1)
+    assert told["rows"] == len(drop.there.world.active_ids())
+    assert told["new_contacts"] == 1
+    assert told["new_contact_ids_captured"] == 1 + drop.unlinked_carriers
+    assert told["missing_contacts"] == 0
+    assert told["mentors_matched"] == drop.there.table("mentors").filter(gb_match_status="linked").height - 1
+    assert told["duplicates_detected"] > 0
+    assert told["run_id"] == drop.outcome.run_id
+
+
+def test_all_that_depends_on_the_contacts_follows(drop: Drop) -> None:
+    before, after = drop.mentor
+    assert (before["gb_match_status"], before["gb_contact_id"]) == ("new", None)
+    assert (after["gb_match_status"], after["gb_contact_id"]) == ("linked", drop.created)
+    changes = drop.there.table("mn_changes").filter(run_id=drop.outcome.run_id)
+    assert "contact_linked" in changes.filter(mn_id=after["mn_id"])["change_type"]
+    rows = drop.there.table("mn_gb_import").filter(mn_id=after["mn_id"])
+    assert rows["Givebutter Contact ID"].to_list() == [str(drop.created)]
+    steps = {step.name for step in drop.outcome.steps if step.status == "done"}
+    assert {"choose_contacts", "mentors", "mn_changes", "duplicate_gb_contacts", "judge_import_rows"} <= steps
+
+
+def test_the_run_asks_no_form(drop: Drop) -> None:
+    assert not {step.name for step in drop.outcome.steps} & {"raw_mn_signups", "raw_gb_campaign_members"}
+
+
+# -- scenario 19: an export that was filtered ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def part(drop: Drop) -> Part:
+    """400 of the contacts, three of them edited since."""
+    there = drop.there
+    ids = sorted(there.world.active_ids())[:PART]
+    edited = ids[:3]
+    for contact_id in edited:
+        there.world.edit_contact(contact_id, note="Met at the fair")
+    before = there.table("raw_gb_full_contacts")
+    there.world.export_csv(there.settings().inbox_dir / "mentors-only.csv", contact_ids=ids)
+    imported = there.inbox()
+    return Part(there, imported, edited, (before, there.table("raw_gb_full_contacts")))
+
+
+def test_a_filtered_export_is_recognised_and_upserted(part: Part) -> None:
+    (run,) = part.imported.imported
+    assert run.outcome.success
+    assert run.ledger is not None
+    assert (run.ledger["is_partial"], run.ledger["rows"], run.ledger["changed_contacts"]) == (True, PART, 3)
+    after = part.contacts[1].filter(pl.col("contact_id").is_in(part.edited))
+    assert set(after["notes"]) == {"Met at the fair"}
+
+
+def test_nothing_is_missing_after_a_filtered_export(part: Part) -> None:
+    before, after = part.contacts
+    assert after.height == before.height
+    assert after["missing_since"].null_count() == after.height
+    linked = part.there.table("mentors").filter(gb_match_status="stale")
+    assert linked.is_empty()
+
+
+def test_a_filtered_export_is_warned_of_with_both_counts(part: Part) -> None:
+    known = part.contacts[0].height
+    warnings = part.there.table("sync_warnings").filter(~pl.col("resolved"), pl.col("type").str.contains("partial"))
+    (message,) = warnings["message"]
+    assert f"{PART} contacts of {known} known" in message.replace(",", "")
