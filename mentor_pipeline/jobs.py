@@ -1,12 +1,15 @@
 """The jobs: which assets a run computes. What people start, what schedules start, what a dropped file starts.
 
 `sync` reads both services and computes everything, but writes no file; `export` alone writes one. Jobs with a narrower
-start compute all that depends on it, so that no table is ever older than what it was made of.
+start compute all that depends on it, so that no table is ever older than what it was made of. The jobs that change
+Givebutter compute nothing: they do what a person asks for, and the next run sees it.
 """
 
 from typing import Any, Final
 
 import dagster as dg
+
+from mentor_pipeline.assets.upkeep import archive_contacts, restore_from_log
 
 CONTACTS: Final = dg.AssetSelection.assets("raw_gb_full_contacts")
 FILE: Final = dg.AssetSelection.assets("gb_import_file")
@@ -49,4 +52,26 @@ apply_decisions = _job(
 )
 export = _job("export", _ROWS | FILE, "Judge the rows once more and write the import file. Givebutter is not touched.")
 
-jobs: Final = [sync, import_contacts, contact_refresh, rebuild, apply_decisions, export]
+
+@dg.job(description="Archive the plan's duplicates in Givebutter; only tells which, until run with apply: true.")
+def archive_duplicates() -> None:
+    """R5: nothing is archived until a person applies the plan."""
+    archive_contacts()
+
+
+@dg.job(description="Take contacts that were archived from here out of the archive; tells which, until apply: true.")
+def restore_contacts() -> None:
+    """R5: whatever was archived can be restored from the log."""
+    restore_from_log()
+
+
+jobs: Final = [
+    sync,
+    import_contacts,
+    contact_refresh,
+    rebuild,
+    apply_decisions,
+    export,
+    archive_duplicates,
+    restore_contacts,
+]

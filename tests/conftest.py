@@ -19,6 +19,12 @@ settings.register_profile("project", suppress_health_check=[HealthCheck.too_slow
 settings.load_profile("project")
 
 
+@pytest.fixture(autouse=True)
+def _width_of_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some terminals and runners export their width; what a command prints into a pipe is not to depend on it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """A data folder that does not exist yet."""

@@ -13,6 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mentor_pipeline.operator.inbox import already_imported
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -67,10 +69,15 @@ def lines(*texts: object) -> str:
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> RenderableType:
-    """A table below its title; a column whose name ends in `>` is set to the right."""
+    """A table below its title; a column whose name ends in `>` is set to the right, an `id` is never broken."""
     table = Table(header_style="dim", box=None, pad_edge=False, show_header=any(name.rstrip(">") for name in columns))
     for column in columns:
-        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+        table.add_column(
+            column.rstrip(">"),
+            justify="right" if column.endswith(">") else "left",
+            overflow="fold",
+            no_wrap=column == "id",
+        )
     for row in rows:
         table.add_row(*row)
     # Not the table's own title: that one is broken to the width of the columns.
@@ -176,7 +183,9 @@ def _check(check: FailedCheck) -> RenderableType:
 def imported(done: ImportRun) -> list[RenderableType]:
     """What a file brought."""
     shown = run(done.outcome)
-    if done.ledger is not None:
+    if done.ledger is not None and done.ledger["run_id"] != done.outcome.run_id:
+        shown.append(Text(f"{done.file}: {already_imported(done.ledger)}", "yellow"))
+    elif done.ledger is not None:
         style = "green" if done.ledger["status"] == "completed" else "red"
         shown.append(Text(f"{done.file}: {done.ledger['status']}. {plain(done.ledger['message'])}", style))
         told = {

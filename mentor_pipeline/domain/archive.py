@@ -98,6 +98,17 @@ def archive_plan(
     )
 
 
+def archived_from_here(log: pl.DataFrame) -> pl.DataFrame:
+    """The rows of contact_archive_log that archived a contact which was not restored since; one a contact.
+
+    A contact that somebody else had archived before is not among them: it is theirs to bring back.
+    """
+    archived = (pl.col("operation") == "archive") & (pl.col("state") == "done")
+    restored = (pl.col("operation") == "restore") & pl.col("state").is_in(["done", "already"])
+    last = log.filter(archived | restored).sort("at", "id").unique("contact_id", keep="last")
+    return last.filter(operation="archive")
+
+
 class _Judge:
     """Everything that may speak against archiving a duplicate. A few hundred rows, each with words of its own."""
 

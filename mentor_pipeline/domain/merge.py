@@ -155,6 +155,11 @@ class _Case:
         return self.base is not None and bool(self.held) and self.base.theirs not in self.held
 
     @property
+    def is_taken(self) -> bool:
+        """What stands is still Givebutter's edit: the forms did not move since it was taken."""
+        return self.base is not None and self.base.how == "taken" and not self.ours_moved
+
+    @property
     def contact_is_newer(self) -> bool:
         return self.modified_at is not None and self.modified_at > self.signed_at
 
@@ -220,7 +225,7 @@ def merge(
                     _tell(case, outcome, mentor, contact, problems, conflicts)
             if (mn_id, field) in edited:
                 value = edited[mn_id, field]
-                if after and after.how == "taken" and contact and not case.holds(str(value)):
+                if contact and case.held and after and after.how == "taken" and not case.holds(str(value)):
                     problems.append(_overruled(field, mentor, contact, value, case))
             row[field] = value
             if after:
@@ -274,7 +279,7 @@ def _held(field: str, contact: Row, program: ProgramYear) -> tuple[str, ...]:
 def _merged(case: _Case) -> _Outcome:
     """What stands of one field, leaving aside what people edited."""
     if case.agrees:
-        return _Outcome(case.claim, "equal")
+        return _Outcome(case.claim, "taken" if case.is_taken else "equal")
     if case.base is None:
         return _at_first_sight(case)
     if not case.theirs_moved:
@@ -341,7 +346,9 @@ def _settle(case: _Case, outcome: _Outcome, before: _Base | None, contact_id: in
     theirs = outcome.value if outcome.how != "first_sight" else (case.held[0] if case.held else None)
     if outcome.how == "equal" and theirs not in case.held:  # a preferred name that was cut to fit
         theirs = case.held[0]
-    return _kept_time(_Base(contact_id, outcome.value, case.ours, theirs, outcome.how, now), before)
+    # An answer taken off the form is no edit, and neither is the same one when it is back.
+    ours = before.ours if case.ours is None and before is not None else case.ours
+    return _kept_time(_Base(contact_id, outcome.value, ours, theirs, outcome.how, now), before)
 
 
 def _kept_time(after: _Base, before: _Base | None) -> _Base:
