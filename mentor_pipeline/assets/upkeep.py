@@ -38,14 +38,14 @@ def contact_archive_plan(
     return plan
 
 
-class RestoreConfig(dg.Config):
-    """Which contacts to take out of Givebutter's archive."""
+class ChosenContacts(dg.Config):
+    """Which contacts to take in hand: of the plan, or of the log."""
 
     contact_ids: list[int] = Field(default=[], description="Only these contacts; all of them when empty.")
     apply: bool = Field(default=False, description="Really do it. Otherwise the run only tells what it would do.")
 
 
-class ArchiveConfig(RestoreConfig):
+class ArchiveConfig(ChosenContacts):
     """Which contacts of the plan to archive."""
 
     limit: int | None = Field(default=None, ge=1, description="At most so many contacts.")
@@ -70,7 +70,7 @@ def archive_contacts(
 @dg.op(description="Restore what contact_archive_log has as archived and not restored.", out=dg.Out(dg.Nothing))
 def restore_from_log(
     context: dg.OpExecutionContext,
-    config: RestoreConfig,
+    config: ChosenContacts,
     run_guard: RunGuard,  # noqa: ARG001 - as above
     givebutter: GivebutterResource,
     warehouse: dg.ResourceParam[Warehouse],
@@ -118,24 +118,16 @@ def _tell(context: dg.OpExecutionContext, report: ArchiveReport, warehouse: Ware
 
 
 def _table(moves: tuple[ContactMove, ...]) -> dg.TableMetadataValue:
-    columns = ("contact", "name", "mentor", "the mentor's contact", "why", "what came of it")
-    records = [
-        dg.TableRecord(
-            dict(
-                zip(
-                    columns,
-                    (
-                        str(move.contact_id),
-                        move.name,
-                        move.mn_id or "",
-                        f"{move.winner_contact_id or 'none'}, {move.winner_name}",
-                        move.reason,
-                        move.error or move.state,
-                    ),
-                    strict=True,
-                )
-            )
-        )
+    rows = [
+        {
+            "contact": str(move.contact_id),
+            "name": move.name,
+            "mentor": move.mn_id or "",
+            "the mentor's contact": f"{move.winner_contact_id or 'none'}, {move.winner_name}",
+            "why": move.reason,
+            "what came of it": move.error or move.state,
+        }
         for move in moves
     ]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in columns]))
+    columns = [dg.TableColumn(name) for name in (rows[0] if rows else ())]
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))
