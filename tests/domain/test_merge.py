@@ -232,6 +232,16 @@ def test_an_answer_taken_off_the_form_is_no_edit(field: str) -> None:
     assert merged(field, ours(), theirs(**{field: old}), agreed(field)).value == old
 
 
+@pytest.mark.parametrize("field", ["personal_email", "uga_email", "preferred_name", "shift_preference"])
+def test_an_answer_that_is_back_on_the_form_is_no_edit(field: str) -> None:
+    old, _, other = VALUES[field]
+    base = agreed(field)
+    for form in (old, None, old):
+        side = merged(field, ours(**{field: form}), theirs(**{field: other}), base)
+        assert (side.value, side.conflicts) == (other, [])
+        base = side.base
+
+
 # -- later: both sides moved -------------------------------------------------------------------------------------------
 
 
@@ -398,6 +408,25 @@ def test_a_decided_value_is_no_conflict_once_givebutter_holds_it(field: str, cho
     decided = VALUES[field][choice]
     side = merged(field, ours(**{field: form}), theirs(**{field: decided}), agreed(field), edits(field, decided))
     assert (side.value, side.conflicts, side.problems) == (decided, [], [])
+
+
+def test_an_edit_in_givebutter_that_a_person_overrules_is_warned_of_while_it_is_there() -> None:
+    """The warning does not go away by itself while Givebutter holds something else than the person set."""
+    base, mine = agreed("preferred_name"), edits("preferred_name", "Birdie")
+    for _ in range(3):
+        side = merged("preferred_name", ours(preferred_name="Ada"), theirs(preferred_name="Cleo"), base, mine)
+        assert (side.value, side.problems) == ("Birdie", ["givebutter_edit_overruled"])
+        base = side.base
+    imported = merged("preferred_name", ours(preferred_name="Ada"), theirs(preferred_name="Birdie"), base, mine)
+    assert (imported.value, imported.problems) == ("Birdie", [])
+
+
+def test_an_edit_that_givebutter_no_longer_holds_overrules_nothing() -> None:
+    taken = merged(
+        "preferred_name", ours(preferred_name="Ada"), theirs(preferred_name="Cleo"), agreed("preferred_name")
+    )
+    emptied = merged("preferred_name", ours(preferred_name="Ada"), theirs(), taken.base, edits("preferred_name", "Bea"))
+    assert (emptied.value, emptied.problems) == ("Bea", [])
 
 
 def test_an_edit_of_another_mentor_is_anothers() -> None:
