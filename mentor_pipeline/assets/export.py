@@ -15,6 +15,7 @@ from mentor_pipeline.assets.common import OWNERS, output_of, told_plainly, utc_n
 from mentor_pipeline.domain.export import import_rows, knowledge_at
 from mentor_pipeline.domain.findings import Computed
 from mentor_pipeline.operator.export_files import ExportSource, Selection, write_import_file, write_messages_file
+from mentor_pipeline.resources.io_managers import column_schema
 from mentor_pipeline.resources.run_guard import ROW_COUNT
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.settings import ProgramYear, Settings
@@ -61,6 +62,13 @@ def judged_import_rows(
     return Computed(judged.rows, judged.problems), judged.held
 
 
+def file_columns() -> dg.TableSchema:
+    """Columns of the file: those of mn_gb_import without our own two; custom fields follow by label."""
+    return dg.TableSchema(
+        columns=[column for column in column_schema("mn_gb_import").columns if column.name not in {"year", "mn_id"}]
+    )
+
+
 class ExportConfig(dg.Config):
     """Which file to write, and where."""
 
@@ -77,6 +85,7 @@ class ExportConfig(dg.Config):
     group_name=GROUP,
     kinds={"csv"},
     owners=OWNERS,
+    metadata={"dagster/column_schema": file_columns()},
     description="The file for Givebutter's import, or for the texting platform, in the exports folder; written only "
     "by the job `export`, whole or not at all, with a .json beside it that tells what is in it and who is not.",
 )

@@ -92,6 +92,6 @@ def as_table(rows: pl.DataFrame) -> dg.TableMetadataValue:
 
 def named(values: Iterable[object], limit: int = 5) -> str:
     """The first few in words."""
-    found = [str(value) for value in values]
+    found = list(dict.fromkeys(str(value) for value in values))
     more = f" and {len(found) - limit} more" if len(found) > limit else ""
     return ", ".join(found[:limit]) + more

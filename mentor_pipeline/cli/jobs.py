@@ -173,7 +173,10 @@ def _run_and_tell(job: str, command: str, config: Mapping[str, Any], by: str | N
     standing = status(here.warehouse, here.settings, here.program, datetime.now(UTC))
     shown = show.run(outcome)
     if outcome.success:
-        shown += [show.counts("\nChanged", standing.changes), show.next_step(standing.next_step)]
+        shown += [
+            show.counts("\nChanged", outcome.metadata("mn_changes").get("new changes by type", {})),
+            show.next_step(standing.next_step),
+        ]
     terminal.result({"ok": outcome.success, "run": outcome, "status": standing}, *shown)
     _exit_if_failed(outcome, command, terminal)
 

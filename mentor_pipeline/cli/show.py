@@ -166,7 +166,7 @@ def _tables(outcome: RunOutcome) -> RenderableType | None:
         for step in outcome.steps
         for table, count in step.rows.items()
     ]
-    return grid("", ["table", "rows>", "new or changed>", "step took>"], rows) if rows else None
+    return grid("", ["table", "rows>", "rows written>", "step took>"], rows) if rows else None
 
 
 def _check(check: FailedCheck) -> RenderableType:

@@ -48,6 +48,8 @@ _SENT_ALWAYS: Final = (
     "notes",
 )
 _LISTS: Final = tuple(column.name for column in RECORDED if column.type is Type.TEXT_LIST)
+_UNTOLD: Final = ("gb_match_method",)
+"""Recorded, but no change that a person would recognise: the link itself stays, it is only held by another proof."""
 _SEPARATOR: Final = ", "
 _VERSION: Final = (*KEY, "stored_mn_id", "version", "valid_from", "run_id")
 _STORED_ID: Final = "mn_id as stored"
@@ -80,7 +82,7 @@ def changes(
 
     A first version is one `new_mentor`; each later one has a row for every field that differs from the version
     before (the id itself too, where a placeholder became a real id). All columns of mentors are tracked but year,
-    created_at and updated_at.
+    created_at, updated_at and gb_match_method.
 
     Args:
         history: rows of mentor_history of a year, all versions.
@@ -136,7 +138,7 @@ def _differences(later: pl.DataFrame) -> pl.DataFrame:
     old_value = before.unpivot(value_name="old_value")["old_value"]
     changed = (
         long.with_columns(old_value)
-        .filter(pl.col("new_value").ne_missing(pl.col("old_value")))
+        .filter(pl.col("new_value").ne_missing(pl.col("old_value")), ~pl.col("field_name").is_in(_UNTOLD))
         .with_columns(pl.col("field_name").replace(_STORED_ID, "mn_id"))
     )
     field, old, new = pl.col("field_name"), pl.col("old_value"), pl.col("new_value")

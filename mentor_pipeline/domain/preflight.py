@@ -291,6 +291,13 @@ def _judge_external_ids(frame: pl.DataFrame, contacts: pl.DataFrame, taken: Coll
     what_to_do = (
         pl.when(pl.col("missing") & ~pl.col("archived"))
         .then(pl.lit("If it was archived, it goes on holding it: run `contact-refresh`, which asks for it."))
+        .when(pl.col("own_id").is_null())
+        .then(
+            pl.lit(
+                "If it is this mentor's contact, the row was imported before: write a new file with `export`. Else "
+                "take the External ID off it (`release plan`), or link the mentor to it."
+            )
+        )
         .otherwise(pl.lit("Take the External ID off it (`release plan`), or link the mentor to it."))
     )
     return [

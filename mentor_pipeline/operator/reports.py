@@ -24,7 +24,6 @@ from mentor_pipeline.resources.writer_lock import holder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from zoneinfo import ZoneInfo
 
     from mentor_pipeline.resources.warehouse import Reader, Warehouse
     from mentor_pipeline.settings import ProgramYear, Settings
@@ -397,8 +396,8 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     if rows.is_empty() and mentors.is_empty():
         msg = f"Nothing has been synced yet for {year}, so nothing has changed. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
-    since = _moment(wanted.since, log, program.zone) if wanted.since else None
-    until = _moment(wanted.until, log, program.zone) if wanted.until else None
+    since = _moment(wanted.since, log) if wanted.since else None
+    until = _moment(wanted.until, log) if wanted.until else None
     if since:
         rows = rows.filter(pl.col("detected_at") > since)
     if until:
@@ -417,8 +416,8 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     return Changes(year, since, until, by_type, newest_first.to_dicts())
 
 
-def _moment(text: str, log: pl.DataFrame, zone: ZoneInfo) -> datetime:
-    """A time as people write it, or the end of a run."""
+def _moment(text: str, log: pl.DataFrame) -> datetime:
+    """A time in UTC, as the tables show it, or the end of a run."""
     named = log.filter(pl.col("id").str.starts_with(text)) if len(text) >= _SHORTEST_RUN else log.clear()
     if named.height == 1:
         run = named.row(0, named=True)
@@ -431,11 +430,11 @@ def _moment(text: str, log: pl.DataFrame, zone: ZoneInfo) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         msg = (
-            f"{text!r} is neither a run in sync_log nor a time. Write a time like 2025-10-28 or 2025-10-28T14:00 (in "
-            f"{zone.key}), or how a run id begins."
+            f"{text!r} is neither a run in sync_log nor a time. Write a time like 2025-10-28 or 2025-10-28T14:00 "
+            "(UTC, as `changes` shows it), or how a run id begins."
         )
         raise MentorPipelineError(msg) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 # -- what Givebutter will say -----------------------------------------------------------------------------------------

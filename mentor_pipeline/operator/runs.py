@@ -417,7 +417,7 @@ class _RunLog:
                 severity="error" if is_error else "warning",
                 is_blocking=check.blocking is True and is_error,
                 description=check.description or "it does not hold",
-                rows=tuple(dict(record.data) for record in tables[0].records) if tables else (),
+                rows=_records(tables[0]) if tables else (),
             )
         )
 
@@ -435,6 +435,12 @@ class _RunLog:
             self._failures.append(Failure(step, _without_class(error.message, error.cls_name)))
         else:
             self._failures.append(Failure(step, error.message.strip(), is_expected=False))
+
+
+def _records(table: dg.TableMetadataValue) -> tuple[dict[str, Any], ...]:
+    """The rows of a table of the catalog, with the columns in the order of its schema; Dagster sorts a row's."""
+    names = [column.name for column in table.schema.columns]
+    return tuple({name: record.data[name] for name in names} for record in table.records)
 
 
 def _own_errors() -> set[str]:
