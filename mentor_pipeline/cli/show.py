@@ -175,8 +175,8 @@ def _check(check: FailedCheck) -> RenderableType:
     if not check.rows:
         return head
     rows = [[plain(value) for value in row.values()] for row in check.rows[:_CHECK_ROWS_SHOWN]]
-    more = len(check.rows) - _CHECK_ROWS_SHOWN
-    tail = [Text(f"and {more} more", "dim")] if more > 0 else []
+    is_cut = len(check.rows) > _CHECK_ROWS_SHOWN
+    tail = [Text(f"The first {_CHECK_ROWS_SHOWN}; more in Dagster's UI and with --json.", "dim")] if is_cut else []
     return Group(head, grid("", list(check.rows[0]), rows), *tail)
 
 
