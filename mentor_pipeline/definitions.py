@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from mentor_pipeline.assets import export, givebutter, jotform, ledgers, mentors, outreach, quality, upkeep
+from mentor_pipeline.assets import decisions, export, givebutter, jotform, ledgers, mentors, outreach, quality, upkeep
 from mentor_pipeline.checks import export as export_checks
 from mentor_pipeline.checks import mentors as mentor_checks
 from mentor_pipeline.checks import raw as raw_checks
@@ -27,7 +27,7 @@ from mentor_pipeline.sensors.alerts import failed_check_alert, run_failure_alert
 from mentor_pipeline.sensors.inbox import build_inbox_sensor
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, ProgramYear, Settings, load_environment
 
-_ASSETS: Final = (jotform, givebutter, mentors, quality, outreach, export, upkeep)
+_ASSETS: Final = (decisions, jotform, givebutter, mentors, quality, outreach, export, upkeep)
 
 
 def build_resources(settings: Settings, program: ProgramYear) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import dagster as dg
 
-from mentor_pipeline.assets.upkeep import archive_contacts, restore_from_log
+from mentor_pipeline.assets.upkeep import archive_contacts, release_contacts, restore_from_log, unrelease_from_log
 
 CONTACTS: Final = dg.AssetSelection.assets("raw_gb_full_contacts")
 FILE: Final = dg.AssetSelection.assets("gb_import_file")
-EVERYTHING: Final = dg.AssetSelection.all() - FILE
+ACTIONS: Final = dg.AssetSelection.assets("operator_actions")
+EVERYTHING: Final = dg.AssetSelection.all() - FILE - ACTIONS
 RAW: Final = dg.AssetSelection.groups("jotform") | dg.AssetSelection.assets(
     "raw_gb_campaign_members", "raw_gb_full_contacts"
 )
@@ -48,7 +49,9 @@ contact_refresh = _job(
 )
 rebuild = _job("rebuild", _BUILT, "Compute everything again from the raw tables and people's decisions; no network.")
 apply_decisions = _job(
-    "apply_decisions", _BUILT, "What a decision or an edit starts: compute everything again with it; no network."
+    "apply_decisions",
+    ACTIONS | _BUILT,
+    "Record what people decide and edit (run config of operator_actions), and compute everything again with it.",
 )
 export = _job("export", _ROWS | FILE, "Judge the rows once more and write the import file. Givebutter is not touched.")
 
@@ -65,6 +68,18 @@ def restore_contacts() -> None:
     restore_from_log()
 
 
+@dg.job(description="Take external ids off contacts as people decided; only tells which, until run with apply: true.")
+def release_external_ids() -> None:
+    """R4.1: nothing is released until a person decided it, and applies the plan."""
+    release_contacts()
+
+
+@dg.job(description="Put external ids back that were taken off from here; tells which, until run with apply: true.")
+def undo_releases() -> None:
+    """R4.1: whatever was released can be put back from the log."""
+    unrelease_from_log()
+
+
 jobs: Final = [
     sync,
     import_contacts,
@@ -74,4 +89,6 @@ jobs: Final = [
     export,
     archive_duplicates,
     restore_contacts,
+    release_external_ids,
+    undo_releases,
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli import decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
 from mentor_pipeline.cli.app import LOG_NAME, app
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, packaged_config_dir

@@ -6,7 +6,6 @@ from mentor_pipeline.assets.common import spec_of
 
 GROUP: Final = "ledgers"
 LEDGERS: Final = (
-    "operator_actions",
     "csv_import_log",
     "contact_archive_log",
     "sent_notes",

@@ -21,6 +21,7 @@ from mentor_pipeline.domain.matching import choose_contacts
 from mentor_pipeline.domain.mentors import Memory, Sources, build_mentors, partner_wishes, tasks
 from mentor_pipeline.domain.partners import match_partners
 from mentor_pipeline.domain.signups import one_per_person
+from mentor_pipeline.operator.conflict_sheet import side_by_side
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.settings import ProgramYear
 
@@ -68,6 +69,7 @@ def form_links(
         "contact_links": output_of("contact_links", "Chosen by the rules R4.1 to R4.9.", group=GROUP),
     },
     ins={"raw_gb_full_contacts": columns_of(*candidates.CONTACT_COLUMNS)},
+    deps=["operator_actions"],
 )
 def contact_choice(
     context: dg.AssetExecutionContext,
@@ -100,10 +102,23 @@ def contact_choice(
         context.add_output_metadata({f"mentors by {column}": {str(k): n for k, n in counted}}, "contact_links")
     roles = chosen.matches.rows.group_by("role").len().sort("role").iter_rows()
     context.add_output_metadata({"candidates by role": dict(roles)}, "contact_matches")
+    several = chosen.links.filter(pl.col("candidate_count") > 1)
+    decided = several.filter(~pl.col("gb_match_status").is_in(["conflict", "shared"]))
+    told = f"{decided.height} of {several.height} mentors with several candidates"
+    context.add_output_metadata({"decided without a person": told}, "contact_links")
+    if chosen.matches.conflicts is not None and chosen.matches.conflicts.height:
+        names = signups.select("mn_id", "full_name")
+        shown = side_by_side(chosen.matches.conflicts.join(names, on="mn_id", how="left"))
+        context.add_output_metadata({"to decide": dg.MetadataValue.md(shown)}, "contact_matches")
     return chosen.matches, chosen.links
 
 
-@table_asset("mentors", group=GROUP, ins={"raw_mn_gb_contacts": columns_of(*merge.CONTACT_COLUMNS)})
+@table_asset(
+    "mentors",
+    group=GROUP,
+    ins={"raw_mn_gb_contacts": columns_of(*merge.CONTACT_COLUMNS)},
+    deps=["operator_actions"],
+)
 def mentors(
     context: dg.AssetExecutionContext,
     signups: pl.DataFrame,

@@ -11,6 +11,7 @@ import polars as pl
 
 from mentor_pipeline.assets.common import columns_of, table_asset, utc_now
 from mentor_pipeline.domain import conflicts, duplicates, problems
+from mentor_pipeline.operator.conflict_sheet import side_by_side
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.settings import ProgramYear
 
@@ -29,7 +30,7 @@ _FINDERS: Final = (
 
 
 def _problems_asset(table: str) -> dg.AssetsDefinition:
-    @table_asset(table, group=GROUP, deps=_FINDERS)
+    @table_asset(table, group=GROUP, deps=[*_FINDERS, "operator_actions"])
     def asset(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
@@ -57,7 +58,7 @@ def _problems_asset(table: str) -> dg.AssetsDefinition:
 sync_errors, sync_warnings = (_problems_asset(table) for table in problems.SEVERITIES)
 
 
-@table_asset("sync_conflicts", group=GROUP, deps=["contact_matches", "mentors"])
+@table_asset("sync_conflicts", group=GROUP, deps=["contact_matches", "mentors", "operator_actions"])
 def sync_conflicts(
     context: dg.AssetExecutionContext,
     warehouse: dg.ResourceParam[Warehouse],
@@ -69,6 +70,7 @@ def sync_conflicts(
         stored = reader.read_or_empty("sync_conflicts", year=program.year)
         actions = reader.read_or_empty("operator_actions")
         aliases = reader.read_or_empty("mentor_aliases", year=program.year)
+        names = reader.read_or_empty("mentors", columns=["mn_id", "full_name"], year=program.year)
     rows = conflicts.live_on(detected, stored, actions, now=utc_now(), aliases=aliases)
     pending = rows.filter(status="pending")
     context.add_output_metadata(
@@ -78,6 +80,9 @@ def sync_conflicts(
             "new": rows.join(stored, on="id", how="anti").height,
         }
     )
+    if pending.height:
+        newest = pending.sort("detected_at", "id", descending=[True, False]).join(names, on="mn_id", how="left")
+        context.add_output_metadata({"to decide": dg.MetadataValue.md(side_by_side(newest))})
     return rows
 
 

@@ -26,7 +26,7 @@ REQUIRED: Final = {
     "raw_mn_training_signup": ("submission_id", "status", "submitted_at", "phone", "email"),
     "raw_mn_partner_preference": ("submission_id", "status", "submitted_at", "mn_id", "partner_phone_raw"),
     MEMBERS: ("member_id", "campaign_id", "display_name"),
-    _CONTACTS: ("contact_id", "last_name", "primary_email"),
+    _CONTACTS: ("contact_id", "last_name"),
 }
 """Columns without which a raw table is useless."""
 

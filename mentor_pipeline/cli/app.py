@@ -57,7 +57,7 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does t
 
 def main() -> None:
     """Run the command line and exit."""
-    from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+    from mentor_pipeline.cli import archive, decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
 
     sys.excepthook = _tell_unexpected
     typer.main.get_command(app)(prog_name="mentor-pipeline")

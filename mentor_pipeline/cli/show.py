@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +33,7 @@ _WARNINGS_SHOWN: Final = 10
 _SECONDS_A_MINUTE: Final = 60
 
 _SEVERITY_STYLES: Final = {"high": "red", "medium": "yellow", "low": "dim"}
-_ROLE_STYLES: Final = {"winner": "green", "loser": "yellow", "rejected": "dim"}
+_ROLE_STYLES: Final = {"winner": "green", "undecided": "bold yellow", "loser": "yellow", "rejected": "dim"}
 
 
 # -- small parts ----------------------------------------------------------------------------------------------------
@@ -264,12 +265,15 @@ def why(found: Why) -> list[RenderableType]:
     ]
     if found.verdict:
         verdict = found.verdict
-        contact = identifier(verdict["gb_contact_id"]) or "none"
-        by = f", by {verdict['gb_match_method']}" if verdict["gb_match_method"] else ""
-        shown.append(Text(f"\nContact {contact}: {verdict['gb_match_status']}{by}", "bold"))
+        contact = identifier(verdict["gb_contact_id"])
+        by = f", by {verdict['gb_match_method'].replace('_', ' ')}" if verdict["gb_match_method"] else ""
+        head = f"Contact {contact}" if contact else "No contact yet"
+        shown.append(Text(f"\n{head}: {verdict['gb_match_status']}{by}", "bold"))
         shown.append(Text(plain(verdict["reason"])))
     if found.candidates:
-        shown.append(grid("\nCandidates", _CANDIDATE_COLUMNS, [_candidate(row) for row in found.candidates]))
+        shown.append(Text("\nCandidates, the best first", "bold"))
+        for row in found.candidates:
+            shown += _candidate(row)
     else:
         shown.append(Text("\nNo contact has this mentor's id, phone or e-mail."))
     for conflict in found.conflicts:
@@ -281,24 +285,27 @@ def why(found: Why) -> list[RenderableType]:
     return shown
 
 
-_CANDIDATE_COLUMNS: Final = ("fate", "contact", "e-mails and phones", "agrees on", "score>", "complete>", "reason")
-
-
 def _candidate(row: Mapping[str, Any]) -> list[RenderableType]:
+    """A candidate's fate and why, who it is, what it has in common with the mentor, and how its score adds up."""
     contact = row["contact"] or {}
-    name = " ".join(filter(None, (contact.get("first_name"), contact.get("last_name"))))
+    name = " ".join(filter(None, (contact.get("first_name"), contact.get("last_name")))) or "no name"
     external_id = contact.get("external_id")
     gone = "archived" if contact.get("archived_at") else "no longer there" if contact.get("missing_since") else ""
-    parts = [f"{part.replace('_', ' ')} {points:g}" for part, points in (row["score_parts"] or {}).items() if points]
-    return [
-        Text(row["role"], _ROLE_STYLES[row["role"]]),
-        lines(identifier(row["contact_id"]), name, f"external id {external_id}" if external_id else "", gone),
-        lines(*(contact.get("emails") or []), *(contact.get("phones") or [])),
-        lines(*row["matched_on"]),
-        lines("" if row["score"] is None else f"{row['score']:g}", *parts),
-        "" if row["completeness"] is None else f"{row['completeness']} %",
-        plain(row["reason"]),
+    who = [f"external id {external_id}" if external_id else "", gone, *(contact.get("emails") or [])]
+    who += contact.get("phones") or []
+    shared = ", ".join(kind.replace("_", " ") for kind in row["matched_on"])
+    facts = [
+        ("", plain(row["reason"])),
+        ("has", ", ".join(filter(None, map(plain, who)))),
+        ("in common", shared or "nothing"),
     ]
+    if row["score"] is not None:
+        scored = (row["score_parts"] or {}).items()
+        parts = " + ".join(f"{part.replace('_', ' ')} {points:g}" for part, points in scored if points)
+        facts.append(("score", f"{parts or '0'} = {row['score']:g}; {row['completeness']} % complete"))
+    fate = "undecided" if row["is_undecided"] else row["role"]
+    head = Text.assemble((fate, _ROLE_STYLES[fate]), f"  {row['contact_id']}  {plain(name)}")
+    return [head, Padding(grid("", ["", ""], [fact for fact in facts if fact[1]]), (0, 0, 0, 2))]
 
 
 def changes(found: Changes) -> list[RenderableType]:

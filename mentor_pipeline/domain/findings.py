@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 import polars as pl
@@ -18,6 +18,9 @@ from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+UNDECIDED: Final = "not decided yet"
+"""How the reason of a candidate begins between which a person must decide."""
 
 
 def to_json(value: object) -> str:

@@ -16,6 +16,7 @@ import polars as pl
 
 from mentor_pipeline.domain.decisions import CONTACT_CONFLICTS
 from mentor_pipeline.domain.export import knowledge_at
+from mentor_pipeline.domain.findings import UNDECIDED
 from mentor_pipeline.domain.normalise import comparable_mn_id, normalise_mn_id
 from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
@@ -249,7 +250,8 @@ class Why:
         asked: the id that was asked for.
         mentor: who it is, by the columns of `mentors` that tell so.
         verdict: the row of `contact_links`; None before the first sync.
-        candidates: rows of `contact_matches`, the chosen one first, each with what is known of the `contact`.
+        candidates: rows of `contact_matches`, the chosen one first, each with what is known of the `contact`, and
+            `is_undecided` for those between which a person must decide.
         conflicts: undecided ones about the mentor.
         held: why the row is withheld from the import file; None when it is not.
     """
@@ -280,7 +282,7 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
     with warehouse.reading() as reader:
         mentors = reader.read_or_empty("mentors", columns=_ABOUT_MENTOR, year=year)
         aliases = reader.read_or_empty("mentor_aliases", year=year)
-        mn_id = _present_id(asked, mentors, aliases, program)
+        mn_id = present_id(asked, mentors, aliases, program)
         about = pl.col("mn_id") == mn_id
         matches = reader.read_or_empty("contact_matches", year=year).filter(about)
         contacts = reader.read_or_empty("raw_gb_full_contacts", columns=_ABOUT_CONTACT) if matches.height else None
@@ -293,7 +295,12 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
         else {}
     )
     candidates = [
-        {**_decoded(row, "score_parts"), "contact": known.get(row["contact_id"])} for row in matches.to_dicts()
+        {
+            **_decoded(row, "score_parts"),
+            "contact": known.get(row["contact_id"]),
+            "is_undecided": row["reason"].startswith(UNDECIDED),
+        }
+        for row in matches.to_dicts()
     ]
     candidates.sort(key=lambda row: (_ROLES.index(row["role"]), -(row["score"] or 0), -row["contact_id"]))
     return Why(
@@ -308,7 +315,7 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
     )
 
 
-def _present_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> str:
+def present_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> str:
     """The id under which a mentor is stored."""
     if mentors.is_empty():
         msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
@@ -403,7 +410,7 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     if until:
         rows = rows.filter(pl.col("detected_at") <= until)
     if wanted.mentor:
-        mn_id = _present_id(wanted.mentor, mentors, aliases, program)
+        mn_id = present_id(wanted.mentor, mentors, aliases, program)
         ids = {mn_id, *(old for old, new in _pairs(aliases) if new == mn_id)}
         rows = rows.filter(pl.col("mn_id").is_in(ids))
     if wanted.types:

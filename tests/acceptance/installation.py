@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from typer.testing import CliRunner
 
-from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli import archive, decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
 from mentor_pipeline.cli.app import app
 from mentor_pipeline.operator.runs import environment, run_inbox, run_job
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse

@@ -1,0 +1,246 @@
+"""Commands by which people decide and edit: `conflicts resolve|skip|accept-recommended|export|import` and `edit`.
+
+Each judges first; what cannot be recorded is refused without starting anything. What can is recorded by the job
+`apply_decisions`, the one of the UI's Launchpad, which computes everything again at once. What decides many things at
+once only shows what it would do, until `--yes`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from mentor_pipeline.cli import show
+from mentor_pipeline.cli.app import FAILED, By, Json, app, conflicts_app, told
+from mentor_pipeline.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from mentor_pipeline.operator.decisions import Ruling
+    from mentor_pipeline.operator.runs import RunOutcome
+
+_SHOWN: Final = 50
+_JOB: Final = "apply_decisions"
+_STATES: Final = {"accepted": "green", "unchanged": "dim", "refused": "red"}
+
+ConflictId = Annotated[str, typer.Argument(metavar="ID", help="The conflict's id, or how it begins.")]
+Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Further words, for those who ask later.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Really do it; else it is only shown.")]
+
+
+@conflicts_app.command("resolve")
+@told
+def resolve_conflict(
+    conflict_id: ConflictId,
+    choice: Annotated[str, typer.Argument(metavar="a|b|custom", help="Which option; `conflicts show` has them.")],
+    value: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="With custom: a phone, an e-mail, or a contact's number.")
+    ] = None,
+    *,
+    note: Note = None,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Decide one conflict, and compute everything again with the decision."""
+    from mentor_pipeline.operator.decisions import Decision
+
+    if choice not in {"a", "b", "custom"}:
+        msg = f"{choice}: expected a, b or custom. To leave it undecided for good: conflicts skip {conflict_id}."
+        raise typer.BadParameter(msg, param_hint="a|b|custom")
+    _record([Decision(conflict_id, choice, value, note)], f"conflicts resolve {conflict_id} {choice}", by, as_json)
+
+
+@conflicts_app.command("skip")
+@told
+def skip_conflict(conflict_id: ConflictId, *, note: Note = None, by: By = None, as_json: Json = False) -> None:
+    """Leave one conflict undecided for good: it is not asked again, and what is held stays held."""
+    from mentor_pipeline.operator.decisions import Decision
+
+    _record([Decision(conflict_id, "skip", None, note)], f"conflicts skip {conflict_id}", by, as_json)
+
+
+@conflicts_app.command("accept-recommended")
+@told
+def accept_recommended(
+    *,
+    conflict_type: Annotated[str | None, typer.Option("--type", metavar="T", help="Only of this type.")] = None,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Decide every pending conflict that has a recommendation as recommended. Shows which, until --yes."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator.decisions import Desk
+
+    here = installation()
+    desk = Desk(here.warehouse, here.program)
+    wishes, undecided = desk.recommended(conflict_type)
+    rulings = desk.judge(wishes)
+    left = len(undecided) + sum(ruling.state == "refused" for ruling in rulings)
+    command = f"conflicts accept-recommended{f' --type {conflict_type}' if conflict_type else ''}"
+    config = {"accept_recommended": True, **({"only_type": conflict_type} if conflict_type else {})}
+    _show_or_run(rulings, config, command, by, Terminal(as_json=as_json), yes=yes, left=left)
+
+
+@conflicts_app.command("export")
+@told
+def export_conflicts(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+    *,
+    conflict_type: Annotated[str | None, typer.Option("--type", metavar="T", help="Only of this type.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the pending conflicts as a CSV, to be decided in a spreadsheet and brought back with `conflicts import`."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+    from mentor_pipeline.operator.conflict_sheet import write_sheet
+
+    here = installation()
+    found = reports.conflicts(here.warehouse, here.program, conflict_type=conflict_type)
+    count = write_sheet(file, found.rows)
+    Terminal(as_json=as_json).result(
+        {"ok": True, "file": file, "conflicts": count},
+        Text(f"{show.number(count, 'conflict')} in {file}."),
+        show.next_step(
+            f"write a, b, custom (with a custom_value) or skip into the column decision, save as CSV, then "
+            f"`mentor-pipeline conflicts import {file}`."
+        ),
+    )
+
+
+@conflicts_app.command("import")
+@told
+def import_conflicts(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    *,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Take the decisions of a spreadsheet made by `conflicts export`. Shows them, until --yes."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator.conflict_sheet import read_decisions
+    from mentor_pipeline.operator.decisions import Desk, refuse_if_any
+
+    here = installation()
+    wishes = read_decisions(file)
+    rulings = Desk(here.warehouse, here.program).judge(wishes, again=True)
+    refuse_if_any(rulings)
+    new = [
+        {
+            "conflict_id": wish.conflict_id,
+            "choice": wish.choice,
+            **({"custom_value": wish.custom_value} if wish.custom_value else {}),
+            **({"note": wish.note} if wish.note else {}),
+        }
+        for wish, ruling in zip(wishes, rulings, strict=True)
+        if ruling.state == "accepted"
+    ]
+    _show_or_run(rulings, {"decisions": new}, f"conflicts import {file}", by, Terminal(as_json=as_json), yes=yes)
+
+
+@app.command(rich_help_panel="Decide")
+@told
+def edit(
+    mn_id: Annotated[str, typer.Argument(metavar="MN_ID", help="Mentor id, in any spelling: 42, 0042, MN0042.")],
+    field: Annotated[str, typer.Argument(metavar="FIELD", help="What to set; an unknown one names them all.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="To what; `none` empties it.")],
+    *,
+    note: Note = None,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Set one field of one mentor. It outranks every source, and no sync ever changes it."""
+    from mentor_pipeline.operator.decisions import Edit
+
+    _record([Edit(mn_id, field, value, note)], f"edit {mn_id} {field} {value!r}", by, as_json)
+
+
+# -- recording and telling --------------------------------------------------------------------------------------------
+
+
+def _record(wishes: Sequence[Any], command: str, by: str | None, as_json: bool) -> None:
+    """Record one decision or edit; a refusal starts nothing."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator.decisions import Decision, Desk, refuse_if_any
+
+    here, terminal = installation(), Terminal(as_json=as_json)
+    rulings = Desk(here.warehouse, here.program).judge(wishes)
+    refuse_if_any(rulings)
+    named = [
+        {"conflict_id": wish.conflict_id, "choice": wish.choice, "custom_value": wish.custom_value, "note": wish.note}
+        if isinstance(wish, Decision)
+        else {"mn_id": wish.mn_id, "field": wish.field, "value": wish.value, "note": wish.note}
+        for wish in wishes
+    ]
+    given = [{name: value for name, value in one.items() if value is not None} for one in named]
+    config = {"decisions" if isinstance(wishes[0], Decision) else "edits": given}
+    _show_or_run(rulings, config, command, by, terminal, yes=True)
+
+
+def _show_or_run(
+    rulings: Sequence[Ruling],
+    config: dict[str, Any],
+    command: str,
+    by: str | None,
+    terminal: Terminal,
+    *,
+    yes: bool,
+    left: int = 0,
+) -> None:
+    """Show what is decided; with `yes`, record it and compute everything again."""
+    accepted = [ruling for ruling in rulings if ruling.state == "accepted"]
+    shown = _told(rulings, left)
+    told: dict[str, Any] = {"ok": True, "is_applied": False, "rulings": list(rulings), "left_pending": left}
+    if not accepted or not yes:
+        step = "nothing is to be done." if not accepted else f"to do it, `mentor-pipeline {command} --yes`."
+        terminal.result(told, *shown, show.next_step(step))
+        return
+    outcome = _run(config, by, terminal)
+    told |= {"ok": outcome.success, "is_applied": outcome.success, "run": outcome}
+    if outcome.success:
+        changed = outcome.metadata("mn_changes").get("new changes by type", {})
+        shown += [
+            Text(f"\nRecorded and computed again in {show.duration(outcome.seconds)}, run {outcome.run_id}", "green"),
+            show.counts("Changed", changed),
+        ]
+    terminal.result(told, *(shown if outcome.success else show.run(outcome)))
+    if not outcome.success:
+        terminal.say(show.run_failed(outcome, command), "red")
+        raise typer.Exit(FAILED)
+
+
+def _run(config: dict[str, Any], by: str | None, terminal: Terminal) -> RunOutcome:
+    from mentor_pipeline.cli.installation import acting, installation
+    from mentor_pipeline.operator.runs import run_job
+
+    here = installation()
+    with terminal.run_shown(_JOB) as watch:
+        run_config = {"ops": {"operator_actions": {"config": config}}}
+        return run_job(_JOB, here.settings, by=acting(by), run_config=run_config, watch=watch)
+
+
+def _told(rulings: Sequence[Ruling], left: int) -> list[RenderableType]:
+    rows = [
+        (
+            f"{ruling.mn_id or ''} {show.plain(ruling.full_name)}".strip(),
+            ruling.about,
+            show.plain(ruling.words),
+            Text(ruling.state, _STATES[ruling.state]),
+        )
+        for ruling in rulings[:_SHOWN]
+    ]
+    shown: list[RenderableType] = [show.grid("", ["mentor", "about", "from now on", ""], rows)] if rows else []
+    if len(rulings) > _SHOWN:
+        shown.append(Text(f"and {len(rulings) - _SHOWN:,} more (--json gives all)", "dim"))
+    if left:
+        shown.append(
+            Text(f"{show.number(left, 'conflict')} left pending: without a recommendation, or refused.", "dim")
+        )
+    return shown
