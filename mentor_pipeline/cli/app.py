@@ -27,6 +27,9 @@ P = ParamSpec("P")
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
+_OF_THE_DEMO: Final = ("demo", "dev")
+_ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "config")
+"""Commands of which some ask the services; with --demo the simulated ones are made to answer."""
 LOG_NAME: Final = "mentor-pipeline-errors.log"
 
 _HELP: Final = """
@@ -94,12 +97,37 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
-    version: Annotated[
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Work on what `mentor-pipeline demo` made, and on its simulated services.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
     """Options before a command."""
+    if demo:
+        _enter_demo(context)
+
+
+def _enter_demo(context: typer.Context) -> None:
+    """Put the command into the demo's environment, until it ends."""
+    from mentor_pipeline.operator.demo import demo_folder, in_demo
+    from mentor_pipeline.settings import Settings, load_environment
+
+    command = context.invoked_subcommand
+    try:
+        if command in _OF_THE_DEMO:
+            msg = f"`{command}` is about the demo itself: leave --demo out (or write `dev --demo`)."
+            raise ConfigError(msg)
+        load_environment()
+        settings = Settings.load()
+        there = in_demo(demo_folder(settings), settings.program_year(), with_services=command in _ASKING_SERVICES)
+        context.with_resource(there)
+    except MentorPipelineError as error:
+        Terminal(as_json="--json" in sys.argv).failed(str(error))
+        raise typer.Exit(WRONG_USE) from error
 
 
 def _tell_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -36,13 +36,13 @@ def demo(
 
     Starts afresh each time, in a folder of its own. `mentor-pipeline dev` then opens what it left in Dagster's UI.
     """
-    from mentor_pipeline.operator.demo import FOLDER, WorldSize, run_demo
+    from mentor_pipeline.operator.demo import WorldSize, demo_folder, run_demo
     from mentor_pipeline.settings import Settings, load_environment
 
     load_environment()
     settings = Settings.load()
     terminal = Terminal(as_json=as_json)
-    target = folder.absolute() if folder else settings.data_dir / FOLDER
+    target = folder.absolute() if folder else demo_folder(settings)
     size = WorldSize(seed=seed, mentors=mentors, contacts=contacts)
     report = run_demo(target, settings.program_year(), size=size, shown=terminal.run_shown)
     document = {"ok": not report.faults, "seconds": report.seconds, "demo": report}
@@ -105,6 +105,20 @@ def _shown(report: Demo) -> list[RenderableType]:
     parts += [
         Text(f"\nGroups of duplicate contacts: {report.duplicate_groups:,}"),
         Text("\n".join(["Files:", *(f"  {path}" for path in [*report.files, report.data_dir / "mentors.duckdb"])])),
-        show.next_step("open it in Dagster's UI with `make dev` (or `mentor-pipeline dev`)."),
+        show.next_step(_look_at(report)),
     ]
     return parts
+
+
+def _look_at(report: Demo) -> str:
+    """How to look at what the demo left, wherever that is."""
+    from mentor_pipeline.operator.demo import demo_folder
+    from mentor_pipeline.settings import Settings
+
+    if report.data_dir == demo_folder(Settings.load()):
+        return (
+            "open it in Dagster's UI with `make dev`, or ask for it with `mentor-pipeline --demo status` (after "
+            "`source .venv/bin/activate`; --demo works with every command)."
+        )
+    where = f"MENTOR_PIPELINE_DATA_DIR={report.data_dir} mentor-pipeline"
+    return f"open it in Dagster's UI with `{where} dev`, or ask for it with `{where} --demo status`."

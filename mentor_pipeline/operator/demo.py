@@ -7,11 +7,12 @@ and the last sync must change nothing. It works in a folder of its own and delet
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +20,10 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
-from mentor_pipeline.operator.runs import environment, run_inbox, run_job
+from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, holder
-from mentor_pipeline.settings import ALERT_WEBHOOK, Settings
+from mentor_pipeline.settings import ALERT_WEBHOOK, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 from mentor_pipeline.simulator import Simulator, World, generate_world
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "demo"
 """The demo's folder in the data folder."""
-MARKER: Final = ".demo"
+SERVICES_NAME: Final = ".services.json"
+"""Where the simulated services answer while `dev` or a command serves them."""
 WORLD_NAME: Final = "world.json.gz"
 LOCK: Final = ".demo.lock"
 """Held while somebody works with the folder: the demo itself, or `dev`."""
@@ -48,7 +50,7 @@ BY: Final = "demo"
 
 _OWN: Final = (
     "mentors.duckdb", "mentors.duckdb.wal", LOCK_NAME, HOLDER_NAME, "inbox", "exports", "dagster_home", "alerts.log",
-    WORLD_NAME,
+    WORLD_NAME, SERVICES_NAME,
 )  # fmt: skip
 _REFUSED_SHOWN: Final = 20
 _UNITS_A_MB: Final = 1024 * 1024 if sys.platform == "darwin" else 1024
@@ -143,6 +145,11 @@ def run_demo(folder: Path, program: ProgramYear, *, size: WorldSize, shown: Show
         return _Play(folder, program, shown).play(size)
 
 
+def demo_folder(settings: Settings) -> Path:
+    """Where the demo is, or is to be: the data folder when it holds one, else `demo/` in it."""
+    return settings.data_dir if (settings.data_dir / DEMO_MARKER).exists() else settings.data_dir / FOLDER
+
+
 def demo_environment(folder: Path, program: ProgramYear, services: Mapping[str, str]) -> dict[str, str]:
     """The environment in which the demo's folder and the simulated services are used, and nothing of a real one."""
     return {
@@ -162,15 +169,15 @@ def working_in(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: it holds other things than a demo, cannot be made, or is in use.
     """
-    if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder / DEMO_MARKER).exists() and any(folder.iterdir()):
         msg = (
-            f"{folder} is not empty and holds no demo (there is no file {MARKER}). Nothing was touched. Choose another "
-            "folder with --dir."
+            f"{folder} is not empty and holds no demo (there is no file {DEMO_MARKER}). Nothing was touched. Choose "
+            "another folder with --dir."
         )
         raise ConfigError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARKER).touch()
+        (folder / DEMO_MARKER).touch()
         lock = FileLock(folder / LOCK, timeout=0)
         lock.acquire()
     except Timeout as error:
@@ -183,6 +190,54 @@ def working_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def in_demo(folder: Path, program: ProgramYear, *, with_services: bool) -> Iterator[None]:
+    """Work on what the demo left, in an environment that knows nothing of a real installation.
+
+    With services, those are asked that `dev` serves; where nobody serves them, they are served here, and what a job
+    changed in them is saved.
+
+    Raises:
+        ConfigError: there is no demo, or another command works with it.
+    """
+    world = folder / WORLD_NAME
+    if not (folder / DEMO_MARKER).exists() or not world.exists():
+        msg = f"There is no demo in {folder}. Nothing was done. Run `mentor-pipeline demo` first."
+        raise ConfigError(msg)
+    if not with_services:
+        with environment(demo_environment(folder, program, dict.fromkeys((JOTFORM_KEY, GIVEBUTTER_KEY), ""))):
+            yield
+        return
+    served = folder / SERVICES_NAME
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(working_in(folder))
+        except ConfigError:
+            if not served.exists():
+                raise
+            services = json.loads(served.read_bytes())
+            stack.enter_context(environment(demo_environment(folder, program, services)))
+            yield
+            return
+        saved = World.load(world)
+        begun = saved.revision
+        with Simulator(saved) as simulator, environment(demo_environment(folder, program, simulator.environment())):
+            yield
+        if saved.revision != begun:
+            saved.save(world)
+
+
+@contextmanager
+def serving(folder: Path, services: Mapping[str, str]) -> Iterator[None]:
+    """Tell other commands where the simulated services of the demo answer, while they do."""
+    served = folder / SERVICES_NAME
+    served.write_text(json.dumps(dict(services)), encoding="utf-8")
+    try:
+        yield
+    finally:
+        served.unlink(missing_ok=True)
 
 
 def start_afresh(folder: Path) -> None:

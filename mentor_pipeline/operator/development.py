@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
-from mentor_pipeline.operator.demo import FOLDER, MARKER, WORLD_NAME, demo_environment, working_in
-from mentor_pipeline.operator.runs import prepare_home
+from mentor_pipeline.operator.demo import WORLD_NAME, demo_environment, demo_folder, serving, working_in
+from mentor_pipeline.operator.runs import DEMO_MARKER, prepare_home, refuse_mixture
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,13 @@ _PATIENCE_SECONDS: Final = 30.0
 
 
 def serve(
-    settings: Settings, program: ProgramYear, *, host: str, port: int, use_demo: bool, say: Callable[[str], None]
+    settings: Settings,
+    program: ProgramYear,
+    *,
+    host: str,
+    port: int,
+    use_demo: bool = False,
+    say: Callable[[str], None],
 ) -> int:
     """Run Dagster's UI and daemon until a signal ends them.
 
@@ -56,10 +62,11 @@ def serve(
     has_keys = all(os.environ.get(key, "").strip() for key in (JOTFORM_KEY, GIVEBUTTER_KEY))
     with ExitStack() as stack:
         if has_keys and not use_demo:
+            refuse_mixture("sync", settings)
             values = {"DAGSTER_HOME": str(prepare_home(settings))}
             say(f"Opening {settings.data_dir}: http://{host}:{port}   (stop with Ctrl-C)")
         else:
-            values = _demo(settings.data_dir / FOLDER, program, stack)
+            values = _demo(demo_folder(settings), program, stack)
             say(f"Opening the demo's data: http://{host}:{port}   (stop with Ctrl-C)")
         # Dagster would begin by advising `dg dev`, a tool that is not installed with it.
         values = {"PYTHONWARNINGS": "ignore:Function `dev_command`", "MENTOR_PIPELINE_SCHEDULES_ON": "true", **values}
@@ -71,7 +78,7 @@ def serve(
 def _demo(folder: Path, program: ProgramYear, stack: ExitStack) -> dict[str, str]:
     """Start the simulator on the demo's world; the environment in which Dagster sees it."""
     world = folder / WORLD_NAME
-    if not (folder / MARKER).exists() or not world.exists():
+    if not (folder / DEMO_MARKER).exists() or not world.exists():
         msg = (
             f"No keys are set ({JOTFORM_KEY}, {GIVEBUTTER_KEY}), and there is no demo in {folder}. Nothing was "
             "started. Run `mentor-pipeline demo` first, or put the keys into .env."
@@ -81,6 +88,7 @@ def _demo(folder: Path, program: ProgramYear, stack: ExitStack) -> dict[str, str
     command = [sys.executable, "-m", "mentor_pipeline.simulator", "--port", "0", "--state", str(world)]
     simulator = stack.enter_context(_process(command, {}, stdout=subprocess.PIPE))
     services = _told_environment(simulator)
+    stack.enter_context(serving(folder, services))
     values = demo_environment(folder, program, services)
     home = prepare_home(Settings(data_dir=folder))
     return {**values, "DAGSTER_HOME": str(home)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,19 +15,24 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli.app import app
 from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.operator.demo import (
-    MARKER,
     WORLD_NAME,
     Demo,
     WorldSize,
     demo_environment,
+    in_demo,
     run_demo,
+    serving,
     start_afresh,
     working_in,
 )
 from mentor_pipeline.operator.development import serve
+from mentor_pipeline.operator.runs import DEMO_MARKER
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
@@ -34,12 +40,15 @@ from mentor_pipeline.simulator import World
 from tests.builders import program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from click.testing import Result
 
 _ENOUGH_SECONDS = 120
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo")
     size = WorldSize(seed=3, mentors=40, contacts=600)
@@ -99,7 +108,7 @@ def test_only_what_a_demo_made_is_deleted(tmp_path: Path) -> None:
         (folder / "inbox").symlink_to(kept)
         start_afresh(folder)
         assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == ["notes.txt"]
-    assert (folder / MARKER).exists()
+    assert (folder / DEMO_MARKER).exists()
     assert (kept / "file.csv").exists()
 
 
@@ -121,6 +130,67 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="Choose another with --dir"), working_in(tmp_path / "file" / "demo"):
         pass
+
+
+# -- commands on it --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command in an installation whose data folder holds the demo, and that has no keys."""
+    for name in (JOTFORM_KEY, GIVEBUTTER_KEY, "DAGSTER_HOME", "JOTFORM_BASE_URL", "GIVEBUTTER_BASE_URL"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MENTOR_PIPELINE_DATA_DIR", str(demo.data_dir))
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+def test_commands_work_on_the_demo_and_its_services(demo: Demo, call: Callable[..., Result]) -> None:
+    there = call("--demo", "status", "--json")
+    assert json.loads(there.stdout)["mentors"] == sum(demo.mentors.values())
+    synced = call("--demo", "sync", "--json")
+    assert synced.exit_code == 0, synced.output
+    assert json.loads(synced.stdout)["ok"] is True
+    assert demo.world.exists()
+
+
+def test_what_a_command_changes_in_the_simulated_services_is_kept(demo: Demo) -> None:
+    with in_demo(demo.data_dir, program(), with_services=True):
+        values = {name: os.environ[name] for name in (GIVEBUTTER_KEY, "GIVEBUTTER_BASE_URL")}
+        contact_id = max(World.load(demo.world).active_ids())
+        answer = httpx.delete(
+            f"{values['GIVEBUTTER_BASE_URL']}/contacts/{contact_id}",
+            headers={"Authorization": f"Bearer {values[GIVEBUTTER_KEY]}"},
+        )
+        assert answer.is_success
+    assert World.load(demo.world).contact(contact_id).archived_at is not None
+
+
+def test_commands_ask_the_services_of_dev_while_it_runs(demo: Demo) -> None:
+    with working_in(demo.data_dir), serving(demo.data_dir, {"GIVEBUTTER_BASE_URL": "http://127.0.0.1:1/v1"}):
+        with in_demo(demo.data_dir, program(), with_services=True):
+            assert os.environ["GIVEBUTTER_BASE_URL"] == "http://127.0.0.1:1/v1"
+    with working_in(demo.data_dir), pytest.raises(ConfigError, match="in use"):
+        with in_demo(demo.data_dir, program(), with_services=True):
+            pass
+
+
+def test_the_real_services_are_never_read_into_the_demo(
+    call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (JOTFORM_KEY, GIVEBUTTER_KEY):
+        monkeypatch.setenv(name, "a-key")
+    refused = call("sync")
+    assert refused.exit_code == 2
+    assert "the demo's made-up people" in refused.output
+    assert "mentor-pipeline --demo sync" in refused.output
+
+
+def test_without_a_demo_there_is_nothing_to_work_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MENTOR_PIPELINE_DATA_DIR", str(tmp_path / "data"))
+    refused = CliRunner().invoke(app, ["--demo", "status"])
+    assert refused.exit_code == 2
+    assert "Run `mentor-pipeline demo` first" in refused.output
+    assert not (tmp_path / "data").exists()
 
 
 # -- opening the UI --------------------------------------------------------------------------------------------------
