@@ -166,12 +166,12 @@ def test_what_a_command_changes_in_the_simulated_services_is_kept(demo: Demo) ->
 
 
 def test_commands_ask_the_services_of_dev_while_it_runs(demo: Demo) -> None:
-    with working_in(demo.data_dir), serving(demo.data_dir, {"GIVEBUTTER_BASE_URL": "http://127.0.0.1:1/v1"}):
-        with in_demo(demo.data_dir, program(), with_services=True):
-            assert os.environ["GIVEBUTTER_BASE_URL"] == "http://127.0.0.1:1/v1"
-    with working_in(demo.data_dir), pytest.raises(ConfigError, match="in use"):
-        with in_demo(demo.data_dir, program(), with_services=True):
-            pass
+    there = in_demo(demo.data_dir, program(), with_services=True)
+    with working_in(demo.data_dir), serving(demo.data_dir, {"GIVEBUTTER_BASE_URL": "http://127.0.0.1:1/v1"}), there:
+        assert os.environ["GIVEBUTTER_BASE_URL"] == "http://127.0.0.1:1/v1"
+    again = in_demo(demo.data_dir, program(), with_services=True)
+    with working_in(demo.data_dir), pytest.raises(ConfigError, match="in use"), again:
+        pass
 
 
 def test_the_real_services_are_never_read_into_the_demo(
