@@ -722,6 +722,18 @@ reason | text | In words.
 signals | text list | What was found."""),
         ("year", "contact_id"),
     ),
+    Table(
+        "contact_release_plan",
+        "Contacts that carry a mentor's id, and of which a person decided that they are not that mentor's (R4.1).",
+        _columns(f"""{_YEAR}
+mn_id | text | The mentor whose id it is.
+contact_id | bigint | The contact that carries it.
+external_id | text | The External ID as it stands on the contact.
+reason | text | In words.
+decided_by | text | Who decided that it is not theirs.
+decided_at | timestamp | When."""),
+        ("year", "contact_id"),
+    ),
     # -- ledgers -------------------------------------------------------------------------------------------------
     Table(
         "operator_actions",
@@ -772,6 +784,7 @@ run_id | text | Dagster run."""),
 contact_id | bigint | The contact.
 mn_id | text | The mentor concerned.
 winner_contact_id | bigint | The mentor's contact.
+external_id | text | External ID that was taken off or put back.
 operation | text | archive, restore, release or unrelease.
 state | text | started, done, failed or already.
 error | text | What went wrong.
@@ -785,7 +798,7 @@ run_id | text | Dagster run."""),
         "sync_log",
         "Every run that touched the warehouse.",
         _columns("""id | text | The Dagster run id.
-sync_type | text | initialization, automated, manual, csv_import, contact_refresh, export or archive.
+sync_type | text | initialization, automated or manual (each a sync); csv_import, contact_refresh, rebuild, export or archive.
 status | text | running, completed or failed.
 triggered_by | text | Schedule, sensor or person.
 started_at | timestamp | Start.

@@ -1,8 +1,8 @@
-"""Tidying Givebutter: what may be archived, and the steps of the jobs that archive and restore (R5).
+"""Tidying Givebutter: what to archive and to release, and the steps of the jobs that do it or take it back (R4.1, R5).
 
-The plan is an asset. Archiving and restoring are ops: they change Givebutter, so no sync ever does them, only a job
-that a person starts, and even that only tells what it would do until it is run with `apply`. How it is done is in
-`operator.archive`; what the jobs are is in `jobs`.
+The plans are assets. What changes Givebutter are ops: no sync ever does them, only a job that a person starts, and even
+that only tells what it would do until it is run with `apply`. How it is done is in `operator.archive`; what the jobs
+are is in `jobs`.
 """
 
 from typing import Any, Final
@@ -12,8 +12,9 @@ import polars as pl
 from pydantic import Field
 
 from mentor_pipeline.assets.common import columns_of, table_asset, told_plainly, utc_now
-from mentor_pipeline.domain import archive
-from mentor_pipeline.operator.archive import LOG, ArchiveReport, Archivist, ContactMove
+from mentor_pipeline.domain import archive, release
+from mentor_pipeline.domain.decisions import resolve_aliases
+from mentor_pipeline.operator.archive import LOG, ArchiveReport, Archivist, ContactMove, Operation
 from mentor_pipeline.resources.givebutter import GivebutterResource
 from mentor_pipeline.resources.run_guard import ROW_COUNT, RunGuard, triggered_by
 from mentor_pipeline.resources.warehouse import Warehouse
@@ -38,6 +39,23 @@ def contact_archive_plan(
     return plan
 
 
+@table_asset("contact_release_plan", group=GROUP, ins={"raw_gb_full_contacts": columns_of(*release.CONTACT_COLUMNS)})
+def contact_release_plan(
+    context: dg.AssetExecutionContext,
+    raw_gb_full_contacts: pl.DataFrame,
+    mentors: pl.DataFrame,
+    warehouse: dg.ResourceParam[Warehouse],
+    program: dg.ResourceParam[ProgramYear],
+) -> pl.DataFrame:
+    """What people decided, against the external ids that contacts carry; nothing is released without a decision."""
+    with warehouse.reading() as reader:
+        actions = reader.read_or_empty("operator_actions", year=program.year)
+        aliases = reader.read_or_empty("mentor_aliases", year=program.year)
+    plan = release.release_plan(resolve_aliases(actions, aliases), raw_gb_full_contacts, mentors, program)
+    context.add_output_metadata({"contacts to release": plan.height})
+    return plan
+
+
 class ChosenContacts(dg.Config):
     """Which contacts to take in hand: of the plan, or of the log."""
 
@@ -45,8 +63,8 @@ class ChosenContacts(dg.Config):
     apply: bool = Field(default=False, description="Really do it. Otherwise the run only tells what it would do.")
 
 
-class ArchiveConfig(ChosenContacts):
-    """Which contacts of the plan to archive."""
+class PlannedContacts(ChosenContacts):
+    """Which contacts of the plan to take in hand."""
 
     limit: int | None = Field(default=None, ge=1, description="At most so many contacts.")
 
@@ -54,17 +72,14 @@ class ArchiveConfig(ChosenContacts):
 @dg.op(description="Archive what contact_archive_plan says may be archived.", out=dg.Out(dg.Nothing))
 def archive_contacts(
     context: dg.OpExecutionContext,
-    config: ArchiveConfig,
+    config: PlannedContacts,
     run_guard: RunGuard,  # noqa: ARG001 - being there is what it does: it holds the writer lock for the run
     givebutter: GivebutterResource,
     warehouse: dg.ResourceParam[Warehouse],
     program: dg.ResourceParam[ProgramYear],
 ) -> None:
     """The one step of the job `archive_duplicates`."""
-    with told_plainly():
-        archivist = _archivist(context, warehouse, givebutter, program)
-        report = archivist.apply_plan(config.contact_ids, limit=config.limit, apply=config.apply)
-        _tell(context, report, warehouse)
+    _do(context, "archive", config, warehouse, givebutter, program, limit=config.limit)
 
 
 @dg.op(description="Restore what contact_archive_log has as archived and not restored.", out=dg.Out(dg.Nothing))
@@ -77,31 +92,63 @@ def restore_from_log(
     program: dg.ResourceParam[ProgramYear],
 ) -> None:
     """The one step of the job `restore_contacts`."""
-    with told_plainly():
-        archivist = _archivist(context, warehouse, givebutter, program)
-        report = archivist.restore(config.contact_ids, apply=config.apply)
-        _tell(context, report, warehouse)
+    _do(context, "restore", config, warehouse, givebutter, program)
 
 
-def _archivist(
-    context: dg.OpExecutionContext, warehouse: Warehouse, givebutter: GivebutterResource, program: ProgramYear
-) -> Archivist:
+@dg.op(description="Take the external ids off the contacts in contact_release_plan.", out=dg.Out(dg.Nothing))
+def release_contacts(
+    context: dg.OpExecutionContext,
+    config: PlannedContacts,
+    run_guard: RunGuard,  # noqa: ARG001 - as above
+    givebutter: GivebutterResource,
+    warehouse: dg.ResourceParam[Warehouse],
+    program: dg.ResourceParam[ProgramYear],
+) -> None:
+    """The one step of the job `release_external_ids`."""
+    _do(context, "release", config, warehouse, givebutter, program, limit=config.limit)
+
+
+@dg.op(description="Put back the external ids that contact_archive_log has as taken off.", out=dg.Out(dg.Nothing))
+def unrelease_from_log(
+    context: dg.OpExecutionContext,
+    config: ChosenContacts,
+    run_guard: RunGuard,  # noqa: ARG001 - as above
+    givebutter: GivebutterResource,
+    warehouse: dg.ResourceParam[Warehouse],
+    program: dg.ResourceParam[ProgramYear],
+) -> None:
+    """The one step of the job `undo_releases`."""
+    _do(context, "unrelease", config, warehouse, givebutter, program)
+
+
+def _do(
+    context: dg.OpExecutionContext,
+    operation: Operation,
+    config: ChosenContacts,
+    warehouse: Warehouse,
+    givebutter: GivebutterResource,
+    program: ProgramYear,
+    *,
+    limit: int | None = None,
+) -> None:
     def log(move: ContactMove) -> None:
         context.log.info("contact %d, %s: %s", move.contact_id, move.name, move.error or move.state)
 
-    return Archivist(
-        warehouse=warehouse,
-        givebutter=givebutter,
-        program=program,
-        actor=triggered_by(context.run.tags),
-        run_id=context.run_id,
-        clock=utc_now,
-        on_move=log,
-    )
+    with told_plainly():
+        archivist = Archivist(
+            warehouse=warehouse,
+            givebutter=givebutter,
+            program=program,
+            actor=triggered_by(context.run.tags),
+            run_id=context.run_id,
+            clock=utc_now,
+            on_move=log,
+        )
+        _tell(context, archivist.run(operation, config.contact_ids, limit=limit, apply=config.apply), warehouse)
 
 
 def _tell(context: dg.OpExecutionContext, report: ArchiveReport, warehouse: Warehouse) -> None:
-    """Tell who was (or would be) archived or restored; the run fails when anybody's contact did.
+    """Tell which contacts were (or would be) changed; the run fails when any of them did.
 
     Raises:
         Failure: naming who and why.
@@ -123,7 +170,8 @@ def _table(moves: tuple[ContactMove, ...]) -> dg.TableMetadataValue:
             "contact": str(move.contact_id),
             "name": move.name,
             "mentor": move.mn_id or "",
-            "the mentor's contact": f"{move.winner_contact_id or 'none'}, {move.winner_name}",
+            "the mentor's contact": f"{move.winner_contact_id}, {move.winner_name}" if move.winner_contact_id else "",
+            "external id": move.external_id or "",
             "why": move.reason,
             "what came of it": move.error or move.state,
         }

@@ -1,13 +1,13 @@
 """Which duplicates of mentors' contacts may be archived, and which a person must look at first (R5).
 
-The plan follows from the matches, the links and what Givebutter tells of each contact. It changes nothing: archiving,
-restoring and releasing an external id are started by a person, with this plan in hand. Who is a duplicate at all is
-decided in `matching`.
+The plan follows from the matches, the links and what Givebutter tells of each contact. It changes nothing: archiving
+and restoring are started by a person, with this plan in hand. Who is a duplicate at all is decided in `matching`, which
+external ids are taken off contacts in `release`; what the log of both says is read here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 import polars as pl
@@ -18,6 +18,7 @@ from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from mentor_pipeline.settings import ProgramYear
 
@@ -36,6 +37,8 @@ CONTACT_COLUMNS: Final = (
 )
 """Columns of `raw_gb_full_contacts` that the plan reads."""
 
+_CHANGED_BY: Final = {"archived_at": ("archive", "restore"), "external_id": ("release", "unrelease")}
+"""The operations that change a column, and take that back."""
 _WORDS: Final = {
     "external_id": "external id",
     "personal_email": "personal e-mail",
@@ -98,15 +101,51 @@ def archive_plan(
     )
 
 
-def archived_from_here(log: pl.DataFrame) -> pl.DataFrame:
-    """The rows of contact_archive_log that archived a contact which was not restored since; one a contact.
+def not_taken_back(log: pl.DataFrame, operation: str, undo: str) -> pl.DataFrame:
+    """The rows of contact_archive_log by which an operation was done that was not undone since; one a contact.
 
-    A contact that somebody else had archived before is not among them: it is theirs to bring back.
+    What somebody else had done before (a call that was told `already`) is not among them: it is theirs to take back.
     """
-    archived = (pl.col("operation") == "archive") & (pl.col("state") == "done")
-    restored = (pl.col("operation") == "restore") & pl.col("state").is_in(["done", "already"])
-    last = log.filter(archived | restored).sort("at", "id").unique("contact_id", keep="last")
-    return last.filter(operation="archive")
+    did = (pl.col("operation") == operation) & (pl.col("state") == "done")
+    undone = (pl.col("operation") == undo) & pl.col("state").is_in(["done", "already"])
+    last = log.filter(did | undone).sort("at", "id").unique("contact_id", keep="last")
+    return last.filter(operation=operation)
+
+
+def told_by_log(
+    log: pl.DataFrame, known: pl.DataFrame, column: Literal["archived_at", "external_id"], full_read_at: datetime | None
+) -> pl.DataFrame:
+    """What contact_archive_log tells of contacts since they were last read, and is not known yet (R12).
+
+    That is what a run has just done, and what one had done that was killed.
+
+    Args:
+        log: rows of contact_archive_log.
+        known: contact_id, archived_at, external_id, missing_since, last_seen_at of all known contacts.
+        column: what is asked for.
+        full_read_at: when all contacts were last read.
+
+    Returns:
+        contact_id, the column, and at: when it was done.
+    """
+    operation, undo = _CHANGED_BY[column]
+    heard = pl.col("operation").is_in([operation, undo]) & pl.col("state").is_in(["done", "already"])
+    last = log.filter(heard).sort("at", "id").unique("contact_id", keep="last")
+    known_at = pl.max_horizontal("last_seen_at", pl.lit(full_read_at, pl.Datetime("us", "UTC")))
+    value = (
+        pl.when(operation=operation).then(pl.col("archived_at").fill_null(pl.col("at")))
+        if column == "archived_at"
+        else pl.when(operation=undo).then("external_id_logged")
+    )
+    return (
+        last.select("contact_id", "operation", "at", external_id_logged="external_id")
+        .join(known, on="contact_id")
+        .filter(pl.col("missing_since").is_null(), pl.col("at") > known_at)
+        .with_columns(value=value)
+        .filter(pl.col("value").ne_missing(pl.col(column)))
+        .select("contact_id", pl.col("value").alias(column), "at")
+        .sort("contact_id")
+    )
 
 
 class _Judge:

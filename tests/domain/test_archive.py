@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_pipeline.domain.archive import archive_plan
+from mentor_pipeline.domain.archive import archive_plan, not_taken_back, told_by_log
 from mentor_pipeline.domain.findings import Conflict, conflict_rows
 from mentor_pipeline.domain.matching import choose_contacts
 from mentor_pipeline.tables import TABLES
@@ -151,6 +152,71 @@ def test_a_mass_mail_contact_is_planned_under_the_same_conditions() -> None:
     assert one(match(**by_school), contact(9, **MASS_MAIL), links=link(status="conflict"))["action"] == "review"
     with_phone = contact(9, **{**MASS_MAIL, "primary_phone": "+17065550142"})
     assert plan(match(role="rejected", same_person=False, **by_school), with_phone) == []
+
+
+# -- what the log says -----------------------------------------------------------------------------------------------
+
+
+def log(*told: str, contact_id: int = 9) -> pl.DataFrame:
+    """Rows such as `archive done`, a minute apart."""
+    return together(
+        *(
+            row(
+                "contact_archive_log", id=f"{number:02}", contact_id=contact_id, operation=words.split()[0],
+                state=words.split()[1], external_id="0042", at=NOW + timedelta(minutes=number),
+            )
+            for number, words in enumerate(told)
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "is_ours"),
+    [
+        (["archive started"], False),
+        (["archive started", "archive failed"], False),
+        (["archive started", "archive already"], False),
+        (["archive started", "archive done"], True),
+        (["archive done", "archive already"], True),
+        (["archive done", "restore started"], True),
+        (["archive done", "restore failed"], True),
+        (["archive done", "restore done"], False),
+        (["archive done", "restore already"], False),
+        (["archive done", "restore done", "archive done"], True),
+        (["archive done", "release done", "unrelease done"], True),
+        (["release done"], False),
+    ],
+)
+def test_what_may_be_taken_back(told: list[str], *, is_ours: bool) -> None:
+    found = not_taken_back(log(*told), "archive", "restore")
+    assert found["contact_id"].to_list() == ([9] if is_ours else [])
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "archived_at", "external_id"),
+    [
+        (["archive done"], {}, [NOW], []),
+        (["archive started"], {}, [], []),
+        (["archive failed"], {}, [], []),
+        (["archive done", "restore done"], {}, [], []),
+        (["restore done"], {"archived_at": NOW}, [None], []),
+        (["archive already"], {"archived_at": NOW}, [], []),
+        (["release done"], {"external_id": "0042"}, [], [None]),
+        (["release done", "unrelease done"], {}, [], ["0042"]),
+        (["release done"], {}, [], []),
+        (["archive done", "release done"], {"external_id": "0042"}, [NOW], [None]),
+        (["archive done"], {"last_seen_at": NOW + timedelta(days=1)}, [], []),
+        (["archive done"], {"missing_since": NOW}, [], []),
+    ],
+)
+def test_what_the_log_tells_beyond_what_is_known(
+    told: list[str], known: dict[str, Any], archived_at: list[object], external_id: list[object]
+) -> None:
+    contacts = together(contact(8, last_seen_at=None), contact(9, **{"last_seen_at": NOW - timedelta(days=1), **known}))
+    assert told_by_log(log(*told), contacts, "archived_at", None)["archived_at"].to_list() == archived_at
+    assert told_by_log(log(*told), contacts, "external_id", None)["external_id"].to_list() == external_id
+    since = NOW + timedelta(days=1)
+    assert told_by_log(log(*told), contacts, "archived_at", since).is_empty()
 
 
 _PHONES = st.sampled_from([None, "+17065550142", "+17065550143"])

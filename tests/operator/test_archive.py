@@ -105,7 +105,7 @@ def logged(warehouse: Warehouse) -> list[tuple[int, str, str]]:
 def test_a_dry_run_tells_whom_and_why_and_asks_nobody(
     archivist: Archivist, simulator: Simulator, warehouse: Warehouse
 ) -> None:
-    report = archivist.apply_plan()
+    report = archivist.run("archive")
     assert not report.is_applied
     assert states(report) == {FIRST: "planned", SECOND: "planned", THIRD: "planned"}
     first = report.moves[0]
@@ -124,7 +124,7 @@ def test_a_dry_run_tells_whom_and_why_and_asks_nobody(
 def test_exactly_the_plan_is_archived_and_logged_before_and_after(
     archivist: Archivist, world: World, simulator: Simulator, warehouse: Warehouse
 ) -> None:
-    report = archivist.apply_plan(apply=True)
+    report = archivist.run("archive", apply=True)
     assert states(report) == {FIRST: "done", SECOND: "done", THIRD: "done"}
     assert report.failure is None
     assert archived_in(world) == known_archived(warehouse) == {FIRST, SECOND, THIRD}
@@ -142,7 +142,7 @@ def test_exactly_the_plan_is_archived_and_logged_before_and_after(
 
 def test_what_was_known_of_an_archived_contact_stays(archivist: Archivist, warehouse: Warehouse) -> None:
     before = warehouse.read(CONTACTS).drop("archived_at", "last_seen_at")
-    archivist.apply_plan([FIRST], apply=True)
+    archivist.run("archive", [FIRST], apply=True)
     after = warehouse.read(CONTACTS)
     assert after.select(before.columns).equals(before)
     assert known_archived(warehouse) == {FIRST}
@@ -156,28 +156,28 @@ def test_the_log_is_written_before_the_call(archivist: Archivist, warehouse: War
         calls_when_started.append(len(simulator.calls))
         return ticking()
 
-    replace(archivist, clock=clock).apply_plan([FIRST], apply=True)
+    replace(archivist, clock=clock).run("archive", [FIRST], apply=True)
     assert calls_when_started == [0, 0, 1]  # the run begins, `started`, `done`
     assert logged(warehouse) == [(FIRST, "archive", "started"), (FIRST, "archive", "done")]
 
 
 def test_repeating_it_says_already(archivist: Archivist, warehouse: Warehouse) -> None:
-    archivist.apply_plan([FIRST], apply=True)
+    archivist.run("archive", [FIRST], apply=True)
     since = warehouse.read(CONTACTS).filter(contact_id=FIRST)["archived_at"].item()
-    assert states(archivist.apply_plan([FIRST], apply=True)) == {FIRST: "already"}
+    assert states(archivist.run("archive", [FIRST], apply=True)) == {FIRST: "already"}
     assert warehouse.read(CONTACTS).filter(contact_id=FIRST)["archived_at"].item() == since
-    assert states(archivist.restore()) == {FIRST: "planned"}
+    assert states(archivist.run("restore")) == {FIRST: "planned"}
 
 
 def test_a_limit_moves_on(archivist: Archivist, world: World) -> None:
     for done in ({FIRST}, {FIRST, SECOND}, {FIRST, SECOND, THIRD}):
-        archivist.apply_plan(limit=1, apply=True)
+        archivist.run("archive", limit=1, apply=True)
         assert archived_in(world) == done
 
 
 def test_a_failure_does_not_stop_the_rest(archivist: Archivist, world: World, warehouse: Warehouse) -> None:
     world.delete_contact(FIRST)
-    report = archivist.apply_plan(apply=True)
+    report = archivist.run("archive", apply=True)
     assert states(report) == {FIRST: "gone", SECOND: "done", THIRD: "done"}
     assert report.failure is not None
     assert "contact 8, Ada Alder8: It no longer exists in Givebutter" in report.failure
@@ -191,7 +191,7 @@ def test_a_failure_does_not_stop_the_rest(archivist: Archivist, world: World, wa
 def test_a_refused_key_stops_it_and_is_logged(archivist: Archivist, simulator: Simulator, warehouse: Warehouse) -> None:
     other = GivebutterResource(api_key="not-the-key", base_url=simulator.givebutter_url, requests_per_second=1000)
     with pytest.raises(ApiError):
-        replace(archivist, givebutter=other).apply_plan(apply=True)
+        replace(archivist, givebutter=other).run("archive", apply=True)
     assert logged(warehouse) == [(FIRST, "archive", "started"), (FIRST, "archive", "failed")]
     assert known_archived(warehouse) == set()
 
@@ -203,8 +203,8 @@ def test_a_call_that_was_never_answered_counts_when_it_is_seen_to_be_done(
     warehouse.append(LOG, killed)
     for contact_id in (FIRST, SECOND):
         world.archive_contact(contact_id)
-    assert states(archivist.apply_plan(apply=True)) == {FIRST: "done", SECOND: "already", THIRD: "done"}
-    assert states(archivist.restore()) == {FIRST: "planned", THIRD: "planned"}
+    assert states(archivist.run("archive", apply=True)) == {FIRST: "done", SECOND: "already", THIRD: "done"}
+    assert states(archivist.run("restore")) == {FIRST: "planned", THIRD: "planned"}
 
 
 def test_a_run_that_is_stopped_has_learnt_what_it_did(archivist: Archivist, warehouse: Warehouse) -> None:
@@ -212,7 +212,7 @@ def test_a_run_that_is_stopped_has_learnt_what_it_did(archivist: Archivist, ware
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        replace(archivist, on_move=stop).apply_plan(apply=True)
+        replace(archivist, on_move=stop).run("archive", apply=True)
     assert known_archived(warehouse) == {FIRST}
 
 
@@ -229,7 +229,7 @@ def test_only_what_the_plan_says_is_archived(
 ) -> None:
     for apply in (False, True):
         with pytest.raises(DecisionRefusedError, match="Nothing was done") as refused:
-            archivist.apply_plan(chosen, apply=apply)
+            archivist.run("archive", chosen, apply=apply)
         assert says in str(refused.value)
     assert not simulator.calls
     assert not warehouse.table_exists(LOG)
@@ -239,11 +239,11 @@ def test_the_plan_is_looked_at_again_before_each_call(archivist: Archivist, worl
     def replan(move: ContactMove) -> None:
         warehouse.replace(PLAN, plan(archive=[FIRST, THIRD], review=[SECOND]), year=YEAR)
 
-    report = replace(archivist, on_move=replan).apply_plan(apply=True)
+    report = replace(archivist, on_move=replan).run("archive", apply=True)
     assert states(report) == {FIRST: "done", SECOND: "failed", THIRD: "done"}
     assert archived_in(world) == {FIRST, THIRD}
     assert report.failure is not None
-    assert "The plan changed meanwhile" in report.failure
+    assert "Nothing was done: the plan says to review it" in report.failure
     assert SECOND not in warehouse.read(LOG)["contact_id"]
 
 
@@ -252,39 +252,39 @@ def test_the_plan_is_looked_at_again_before_each_call(archivist: Archivist, worl
 
 def test_what_was_archived_from_here_comes_back(archivist: Archivist, world: World, warehouse: Warehouse) -> None:
     world.archive_contact(REVIEWED)
-    archivist.apply_plan(apply=True)
-    dry = archivist.restore()
+    archivist.run("archive", apply=True)
+    dry = archivist.run("restore")
     assert states(dry) == {FIRST: "planned", SECOND: "planned", THIRD: "planned"}
     assert dry.moves[0].reason == "archived 2025-10-01 12:03 UTC by Ada"
     assert archived_in(world) == {FIRST, SECOND, THIRD, REVIEWED}
 
-    assert states(archivist.restore([SECOND], apply=True)) == {SECOND: "done"}
+    assert states(archivist.run("restore", [SECOND], apply=True)) == {SECOND: "done"}
     assert archived_in(world) == {FIRST, THIRD, REVIEWED}
     assert known_archived(warehouse) == {FIRST, THIRD}
     assert logged(warehouse)[-2:] == [(SECOND, "restore", "started"), (SECOND, "restore", "done")]
 
     world.restore_contact(FIRST)  # by hand, in Givebutter: asked once more, it just stays
-    assert states(archivist.restore(apply=True)) == {FIRST: "done", THIRD: "done"}
+    assert states(archivist.run("restore", apply=True)) == {FIRST: "done", THIRD: "done"}
     assert archived_in(world) == {REVIEWED}
     assert known_archived(warehouse) == set()
-    assert archivist.restore(apply=True).moves == ()
+    assert archivist.run("restore", apply=True).moves == ()
 
 
 @pytest.mark.parametrize("chosen", [404, WINNER, SECOND])
 def test_only_what_was_archived_from_here_is_restored(archivist: Archivist, simulator: Simulator, chosen: int) -> None:
-    archivist.apply_plan([FIRST, SECOND], apply=True)
-    archivist.restore([SECOND], apply=True)
+    archivist.run("archive", [FIRST, SECOND], apply=True)
+    archivist.run("restore", [SECOND], apply=True)
     simulator.calls.clear()
     with pytest.raises(DecisionRefusedError, match=f"contact {chosen}: the log knows of nothing to take back"):
-        archivist.restore([FIRST, chosen], apply=True)
+        archivist.run("restore", [FIRST, chosen], apply=True)
     assert not simulator.calls
 
 
 def test_a_contact_that_is_gone_is_not_asked_for_again(archivist: Archivist, world: World) -> None:
-    archivist.apply_plan([FIRST, SECOND], apply=True)
+    archivist.run("archive", [FIRST, SECOND], apply=True)
     world.delete_contact(FIRST)
-    assert states(archivist.restore(apply=True)) == {FIRST: "gone", SECOND: "done"}
-    assert archivist.restore().moves == ()
+    assert states(archivist.run("restore", apply=True)) == {FIRST: "gone", SECOND: "done"}
+    assert archivist.run("restore").moves == ()
 
 
 # -- the jobs --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,243 @@
+"""Commands that tidy Givebutter: `archive`, `release` and `duplicates` (R4.1, R5).
+
+Until `--yes` each only shows what it would do, with the reason for every contact, and ends with the exact command that
+does it. With `--yes` it runs the same job as Dagster's UI. What may be done is decided by the plans; how it is done is
+in `operator.archive`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from mentor_pipeline.cli import show, show_archive
+from mentor_pipeline.cli.app import FAILED, By, Json, app, told
+from mentor_pipeline.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mentor_pipeline.cli.installation import Installation
+    from mentor_pipeline.operator.archive import Operation
+    from mentor_pipeline.operator.runs import RunOutcome
+
+_PANEL: Final = "Tidy up"
+_JOBS: Final = {
+    "archive": ("archive_duplicates", "archive_contacts"),
+    "restore": ("restore_contacts", "restore_from_log"),
+    "release": ("release_external_ids", "release_contacts"),
+    "unrelease": ("undo_releases", "unrelease_from_log"),
+}
+"""The job of each operation, and the step that takes its config."""
+
+archive_app = typer.Typer(no_args_is_help=True, help="Duplicates of mentors' contacts: out of the way, and back.")
+release_app = typer.Typer(no_args_is_help=True, help="Mentors' ids on contacts that are not theirs: off, and back.")
+app.add_typer(archive_app, name="archive", rich_help_panel=_PANEL)
+app.add_typer(release_app, name="release", rich_help_panel=_PANEL)
+
+Only = Annotated[list[int] | None, typer.Option("--only", metavar="CONTACT_ID", help="Only this; may be repeated.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many contacts.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Really do it; else it is only shown.")]
+ContactIds = Annotated[list[int] | None, typer.Argument(metavar="[CONTACT_ID]...", help="These contacts.")]
+All = Annotated[bool, typer.Option("--all", help="All that was done from here and not taken back.")]
+
+
+@archive_app.command("plan")
+@told
+def plan_archive(*, as_json: Json = False) -> None:
+    """Show which duplicates may be archived and which a person must look at, with the reason for each."""
+    from mentor_pipeline.operator.archive import planned, to_review
+
+    here = _synced()
+    archive = planned(here.warehouse, here.program, "archive").moves
+    review = to_review(here.warehouse, here.program)
+    counted = {"archive": len(archive), "review": len(review)}
+    document = {"year": here.program.year, "counts": counted, "archive": archive, "review": review}
+    Terminal(as_json=as_json).result(document, *show_archive.archive_plan(archive, review))
+
+
+@archive_app.command("apply")
+@told
+def apply_archive(
+    context: typer.Context,
+    *,
+    only: Only = None,
+    limit: Limit = None,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Archive what the plan says may be archived. Shows which, until --yes."""
+    _do(
+        "archive",
+        only or [],
+        _options(context, only, limit, "archive apply"),
+        by,
+        limit=limit,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@archive_app.command("restore")
+@told
+def restore(
+    context: typer.Context,
+    contact_ids: ContactIds = None,
+    *,
+    everything: All = False,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Take contacts that were archived from here out of the archive. Shows which, until --yes."""
+    words = _chosen(context, contact_ids, everything, "archive restore")
+    _do("restore", contact_ids or [], words, by, yes=yes, as_json=as_json)
+
+
+@release_app.command("plan")
+@told
+def plan_release(*, as_json: Json = False) -> None:
+    """Show which external ids are to be taken off which contacts, and who decided so."""
+    from mentor_pipeline.operator.archive import planned
+
+    here = _synced()
+    moves = planned(here.warehouse, here.program, "release").moves
+    document = {"year": here.program.year, "counts": {"release": len(moves)}, "release": moves}
+    Terminal(as_json=as_json).result(document, *show_archive.release_plan(moves))
+
+
+@release_app.command("apply")
+@told
+def apply_release(
+    context: typer.Context,
+    *,
+    only: Only = None,
+    limit: Limit = None,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Take external ids off contacts, as people decided. Shows which, until --yes."""
+    _do(
+        "release",
+        only or [],
+        _options(context, only, limit, "release apply"),
+        by,
+        limit=limit,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@release_app.command("undo")
+@told
+def undo_release(
+    context: typer.Context,
+    contact_ids: ContactIds = None,
+    *,
+    everything: All = False,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Put external ids back that were taken off from here. Shows which, until --yes."""
+    words = _chosen(context, contact_ids, everything, "release undo")
+    _do("unrelease", contact_ids or [], words, by, yes=yes, as_json=as_json)
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def duplicates(*, as_json: Json = False) -> None:
+    """Show contacts that share a phone or an e-mail: whose they are, and what to do. Mentors' first."""
+    here = _synced()
+    rows = here.warehouse.read_or_empty("duplicate_gb_contacts").to_dicts()
+    groups = sorted(rows, key=lambda row: row["mn_id"] is None)  # else in the table's order: phones, then e-mails
+    document = {"count": len(groups), "groups": groups}
+    Terminal(as_json=as_json).result(document, *show_archive.duplicates(groups))
+
+
+# -- showing and doing ------------------------------------------------------------------------------------------------
+
+
+def _do(
+    operation: Operation,
+    contact_ids: Sequence[int],
+    words: Sequence[str],
+    by: str | None,
+    *,
+    limit: int | None = None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Show what an operation would do, or do it by its job; `words` are the command without --yes."""
+    from mentor_pipeline.operator.archive import carried_out, planned
+
+    terminal, here = Terminal(as_json=as_json), _synced()
+    report = planned(here.warehouse, here.program, operation, contact_ids, limit=limit)
+    command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
+    if not yes or not report.moves:
+        document = {"ok": True, "summary": report.summary, "report": report, "command": f"mentor-pipeline {command}"}
+        terminal.result(document, *show_archive.planned(report, command))
+        return
+    outcome = _run(operation, contact_ids, limit, by, here, terminal)
+    done = carried_out(report, here.warehouse, outcome.run_id)
+    document = {"ok": outcome.success, "summary": done.summary, "report": done, "run": outcome}
+    terminal.result(document, *show_archive.carried_out(done, outcome))
+    if not outcome.success:
+        terminal.say(show.run_failed(outcome, command), "red")
+        raise typer.Exit(FAILED)
+
+
+def _run(
+    operation: Operation,
+    contact_ids: Sequence[int],
+    limit: int | None,
+    by: str | None,
+    here: Installation,
+    terminal: Terminal,
+) -> RunOutcome:
+    from mentor_pipeline.cli.installation import acting
+    from mentor_pipeline.operator.runs import run_job
+
+    job, step = _JOBS[operation]
+    config = {"contact_ids": list(contact_ids), "apply": True, **({"limit": limit} if limit else {})}
+    with terminal.run_shown(job) as watch:
+        return run_job(job, here.settings, by=acting(by), run_config={"ops": {step: {"config": config}}}, watch=watch)
+
+
+def _synced() -> Installation:
+    """This installation.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+    """
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator.reports import NothingSyncedError
+
+    here = installation()
+    if here.warehouse.read_or_empty("mentors", columns=["mn_id"], year=here.program.year).is_empty():
+        msg = f"Nothing has been synced yet for {here.program.year}. Run `mentor-pipeline sync`."
+        raise NothingSyncedError(msg)
+    return here
+
+
+def _options(context: typer.Context, only: Sequence[int] | None, limit: int | None, command: str) -> list[str]:
+    """The words of an `apply`, so that it can be repeated."""
+    chosen = [word for contact_id in only or [] for word in ("--only", str(contact_id))]
+    return [*_where(context), *command.split(), *chosen, *(["--limit", str(limit)] if limit else [])]
+
+
+def _chosen(context: typer.Context, contact_ids: Sequence[int] | None, everything: bool, command: str) -> list[str]:
+    """The words of an undo, so that it can be repeated; either contacts or --all."""
+    if bool(contact_ids) == everything:
+        msg = "Name the contacts, or --all" + (": not both." if everything else ".")
+        raise typer.BadParameter(msg, param_hint="CONTACT_ID")
+    return [*_where(context), *command.split(), *(["--all"] if everything else map(str, contact_ids or []))]
+
+
+def _where(context: typer.Context) -> list[str]:
+    """`--demo` where it was given: what was shown of the demo is never to be done to the real data."""
+    return ["--demo"] if context.find_root().params.get("demo") else []
