@@ -82,10 +82,11 @@ def find_candidates(
         mentor whose id it carries), carries_id (this mentor's), is_mass_mail, is_member, a column per score part,
         score, completeness; and problems.
     """
-    active = contacts.filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
+    active = contacts.lazy().filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
     mentor_keys = _mentor_keys(signups, previous)
     contact_keys = _contact_keys(active, mentor_keys)
-    shared = _carriers(contact_keys.filter(pl.col("kind").is_in(["phone", "email"])), active, program)
+    near = active.join(contact_keys.lazy(), on="contact_id", how="semi").collect()
+    shared = _carriers(contact_keys.filter(pl.col("kind").is_in(["phone", "email"])), near, program)
     pairs = (
         mentor_keys.join(contact_keys, on=["kind", "key"])
         .join(shared, on=["kind", "key"], how="left")
@@ -100,7 +101,7 @@ def find_candidates(
             .alias("evidence"),
             (pl.col("kind") == "linked").any().alias("was_linked"),
         )
-        .join(active, on="contact_id")
+        .join(near, on="contact_id")
         .sort("mn_id", "contact_id")
     )
     pairs = _with_owner(pairs, signups)
@@ -139,23 +140,29 @@ def _mentor_keys(signups: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _contact_keys(active: pl.DataFrame, mentor_keys: pl.DataFrame) -> pl.DataFrame:
-    """contact_id, kind, key of the contacts, only where a mentor has that key."""
+def _contact_keys(active: pl.LazyFrame, mentor_keys: pl.DataFrame) -> pl.DataFrame:
+    """contact_id, kind, key of the contacts, only where a mentor has that key.
+
+    The only step that looks at every contact: one column at a time, and joined on nothing but the key.
+    """
     parts = {
         "external_id": active.select("contact_id", key="external_mn_id"),
-        "linked": active.select("contact_id", key=pl.col("contact_id").cast(pl.String)),
+        "linked": active.select("contact_id", key="contact_id"),
         "phone": active.select("contact_id", key="phones").explode("key"),
         "email": active.select("contact_id", key="emails").explode("key"),
     }
-    return pl.concat(
-        part.select("contact_id", kind=pl.lit(kind), key="key").join(mentor_keys, on=["kind", "key"], how="semi")
-        for kind, part in parts.items()
-    ).unique()
+    found = []
+    for kind, part in parts.items():
+        dtype = pl.Int64 if kind == "linked" else pl.String  # a million numbers need not become text
+        wanted = mentor_keys.lazy().filter(kind=kind).select(pl.col("key").cast(dtype)).unique()
+        met = part.join(wanted, on="key", how="semi").collect()
+        found.append(met.select("contact_id", kind=pl.lit(kind), key=pl.col("key").cast(pl.String)))
+    return pl.concat(found).unique()
 
 
-def _carriers(keys: pl.DataFrame, active: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
+def _carriers(keys: pl.DataFrame, near: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
     """kind, key, carriers, names, contact_ids, generic: carried by more contacts of different names than the limit."""
-    named = keys.join(active.select("contact_id", "first_name", "last_name"), on="contact_id")
+    named = keys.join(near.select("contact_id", "first_name", "last_name"), on="contact_id")
     name = pl.concat_str(
         [_comparable(named["first_name"]), _comparable(named["last_name"])], separator=" ", ignore_nulls=True
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import polars as pl
 
 from mentor_pipeline.domain.candidates import SCORE_PARTS, contact_name, find_candidates
-from mentor_pipeline.domain.findings import Computed, Conflict, Problem, conflict_rows, problem_rows, to_json
+from mentor_pipeline.domain.findings import UNDECIDED, Computed, Conflict, Problem, conflict_rows, problem_rows, to_json
 from mentor_pipeline.domain.normalise import comparable_mn_id, comparable_mn_ids
 from mentor_pipeline.domain.suggestions import suggest_contacts
 from mentor_pipeline.tables import TABLES
@@ -79,7 +79,7 @@ def choose_contacts(
     for row in pairs.sort(["mn_id", "score", "contact_id"], descending=[False, True, True]).iter_rows(named=True):
         by_mentor[row["mn_id"]].append(row)
     before = {row["mn_id"]: row for row in previous.iter_rows(named=True)}
-    known = {row["contact_id"]: row for row in contacts.iter_rows(named=True)} if decisions else {}
+    known = _decided_contacts(contacts, decisions, before)
 
     chooser = _Chooser(by_mentor, before, decisions, known, program)
     verdicts = chooser.choose(sorted(signups["mn_id"]))
@@ -357,6 +357,16 @@ class _Chooser:
         return row["gb_contact_id"] if row else None
 
 
+def _decided_contacts(
+    contacts: pl.DataFrame, decisions: Mapping[str, LinkDecision], before: Mapping[str, Row]
+) -> dict[int, Row]:
+    """The contacts that decisions are about, by id: those chosen, and those that the mentors had before."""
+    chosen = {decision.contact_id for decision in decisions.values()}
+    had = {before[mn_id]["gb_contact_id"] for mn_id in decisions if mn_id in before}
+    ids = pl.Series(list(chosen | had), dtype=pl.Int64).implode()
+    return {row["contact_id"]: row for row in contacts.filter(pl.col("contact_id").is_in(ids)).iter_rows(named=True)}
+
+
 def _is_stranger(row: Row) -> bool:
     """True when names contradict and no phone or e-mail agrees (R4.1); a generic one says nothing."""
     return row["name_relation"] == "contradicting" and not row["evidence"]
@@ -406,7 +416,7 @@ def _match_row(row: Row, verdict: _Verdict, chooser: _Chooser, program: ProgramY
     if winner:
         role, reason = "winner", verdict.reason
     elif undecided:
-        role, reason = "rejected", f"not decided yet: {verdict.reason}"
+        role, reason = "rejected", f"{UNDECIDED}: {verdict.reason}"
     elif verdict.method and row["same_person"] and chooser.is_nobodys(verdict.mn_id, row):
         why = refusal or f"contact {verdict.contact_id} was chosen"
         role, reason = "loser", f"a duplicate ({_evidence(row)}): {why}"

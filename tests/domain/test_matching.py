@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from bench.matching import COMPARED, filler
 from mentor_pipeline.domain.candidates import CONTACT_COLUMNS
 from mentor_pipeline.domain.decisions import LinkDecision
 from mentor_pipeline.domain.matching import Matches, choose_contacts
@@ -768,3 +771,39 @@ def test_a_generated_year_comes_out_as_its_truth_says():
     unchanged = ("mn_id", "gb_contact_id", "gb_match_status", "gb_match_method")
     assert_frame_equal(again.links.select(unchanged), found.links.select(unchanged))
     assert [one["id"] for one in conflicts(again)] == [one["id"] for one in conflicts(found)]
+
+
+def test_contacts_that_share_nothing_with_a_mentor_change_nothing():
+    tables = tables_of_world(mentors=400, contacts=1500)
+    signups = tables.signups().rows
+    pages = tables.pages(tables.links(signups).rows)
+    known = tables.contacts.select(CONTACT_COLUMNS)
+    crowd = pl.concat([filler(known, 20_000), known])
+
+    def found(contacts: pl.DataFrame, previous: pl.DataFrame, decisions: Mapping[str, LinkDecision]) -> Matches:
+        return choose_contacts(signups, previous, contacts, pages, decisions, PROGRAM, NOW)
+
+    first = found(known, NO_LINKS, {})
+    recorded = previous_of(signups, first.links)
+    linked = recorded.drop_nulls("gb_contact_id").select("mn_id", "gb_contact_id").rows()
+    decisions = {
+        **{mn_id: decided(contact_id=contact_id) for mn_id, contact_id in linked[:20]},
+        **{mn_id: decided(no_contact=True) for mn_id, _ in linked[20:40]},
+    }
+    for previous, theirs_decided in ((NO_LINKS, {}), (recorded, {}), (recorded, decisions)):
+        alone, among_many = (found(contacts, previous, theirs_decided) for contacts in (known, crowd))
+        assert_frame_equal(among_many.links, alone.links)
+        assert_frame_equal(among_many.matches.rows, alone.matches.rows)
+        assert_frame_equal(among_many.matches.conflicts, alone.matches.conflicts)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_million_contacts_take_five_seconds_and_two_gigabytes():
+    done = subprocess.run([sys.executable, "-m", "bench.matching", "--json"], stdout=subprocess.PIPE, check=False)
+    measured = orjson.loads(done.stdout)
+    assert measured["mentors_with_another_result"] == dict.fromkeys(COMPARED, 0)
+    for row in measured["measured"]:
+        assert row["seconds"] <= 5, row
+        assert row["peak_mb"] <= 2048, row
+    assert max(row["contacts"] for row in measured["measured"]) == 1_000_000
