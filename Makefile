@@ -1,7 +1,7 @@
 # Each target sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-slow lint bench
+.PHONY: help setup demo dev test test-slow lint bench bench-accuracy
 # Recipes of one `make -j` may run side by side; the set-up is a file, so it runs once and before all of them.
 
 BIN := .venv/bin
@@ -13,7 +13,7 @@ WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Make .venv with everything in it (the other targets do this by themselves)
 
@@ -38,6 +38,9 @@ lint: $(READY) ## Style and types
 
 bench: $(READY) ## Measure speed and memory
 	$(BIN)/python -m bench
+
+bench-accuracy: $(READY) ## Measure how often matching is right, on made-up worlds and on a public data set
+	$(BIN)/python -m bench.accuracy
 
 # Installed again only when the dependencies changed. Hashes are checked; the package itself is linked, not copied.
 $(READY): requirements.lock pyproject.toml

@@ -81,6 +81,13 @@ def is_nickname(one: str, other: str) -> bool:
     return one in _NAMER.nicknames_of(other) or other in _NAMER.nicknames_of(one)
 
 
+@lru_cache(maxsize=100_000)
+def nicknames(name: str) -> frozenset[str]:
+    """All that `is_nickname` holds for, of one comparable first name."""
+    others = _NAMER.nicknames_of(name) | _NAMER.canonicals_of(name)
+    return frozenset(other for other in others if is_nickname(name, other))
+
+
 @lru_cache(maxsize=200_000)
 def compatible(one: Name, other: Name) -> bool:
     """True when the two can be one person's names (R1).

@@ -84,6 +84,7 @@ class Cases:
             MentorClass.THREE_KINDS: self._three_kinds,
             MentorClass.RETURNING_OLD_ID: self._returning_old_id,
             MentorClass.RETURNING_NO_ID: self._returning_no_id,
+            MentorClass.RETURNING_SPELLED: self._returning_spelled,
             MentorClass.RETURNING_PAGE: self._returning_page,
             MentorClass.RETURNING_MASS_MAIL: self._returning_mass_mail,
             MentorClass.FRESHER: self._fresher,
@@ -99,6 +100,9 @@ class Cases:
             MentorClass.NEW: lambda _: None,
             MentorClass.MASS_MAIL_ONLY: self._mass_mail_only,
             MentorClass.NEAR_MISS: self._near_miss,
+            MentorClass.NEAR_PHONE: self._near_phone,
+            MentorClass.OTHER_DOMAIN: self._other_domain,
+            MentorClass.NAMESAKE: self._namesake,
             MentorClass.NO_MENTOR_ID: self._no_mentor_id,
         }
 
@@ -265,6 +269,16 @@ class Cases:
         )
         mentor.contact = self._last_year_contact(mentor, **kept)
 
+    def _returning_spelled(self, mentor: Mentor) -> None:
+        """The same e-mail and another phone, or the other way round."""
+        first, last = self._people.spelled(mentor.person)
+        kept: dict[str, object] = (
+            {"phones": [self._people.phone()]}
+            if self._rng.random() < 0.5
+            else {"emails": [f"old.{mentor.person.email}"]}
+        )
+        mentor.contact = self._last_year_contact(mentor, first_name=first, last_name=last, **kept)
+
     def _returning_page(self, mentor: Mentor) -> None:
         mentor.contact = self._page_contact(mentor)
         self._duplicate(mentor, self._last_year_contact(mentor, external_id=self.old_external_id()))
@@ -337,6 +351,28 @@ class Cases:
         address = mentor.person.email
         mistyped = address[1] + address[0] + address[2:] if address[0] != address[1] else address.replace(".", "", 1)
         mentor.review = [self._last_year_contact(mentor, emails=[mistyped], phones=[self._people.phone()])]
+
+    def _near_phone(self, mentor: Mentor) -> None:
+        person = mentor.person
+        phones = [self._people.mistyped(person.phone)]
+        emails = [f"{person.school_email.partition('.')[0]}.{self._rng.randint(100, 999)}@example.com"]
+        mentor.review = [
+            self._last_year_contact(mentor, first_name=person.nickname or person.first, emails=emails, phones=phones)
+        ]
+
+    def _other_domain(self, mentor: Mentor) -> None:
+        """Half of them still carry the external id of their year."""
+        old_id = self.old_external_id() if self._rng.random() < 0.5 else None
+        emails = [self._people.at_another_domain(mentor.person.email)]
+        mentor.review = [
+            self._last_year_contact(mentor, external_id=old_id, emails=emails, phones=[self._people.phone()])
+        ]
+
+    def _namesake(self, mentor: Mentor) -> None:
+        stranger = self._people.elder(last=mentor.person.last)
+        self.add(
+            mentor.person, self.days_ago(30, 900), emails=[stranger.email], phones=[stranger.phone], tags=["Donor"]
+        )
 
     def _no_mentor_id(self, mentor: Mentor) -> None:
         self._carrier(mentor, external_id=None)

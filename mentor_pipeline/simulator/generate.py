@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from mentor_pipeline.settings import ProgramYear
 
 _PER_MILLE: Final[Mapping[MentorClass, int]] = {
-    MentorClass.NICKNAME_PAGE: 90,
-    MentorClass.LAST_YEAR: 90,
-    MentorClass.MASS_MAIL: 110,
+    MentorClass.NICKNAME_PAGE: 80,
+    MentorClass.LAST_YEAR: 80,
+    MentorClass.MASS_MAIL: 90,
     MentorClass.THREE_KINDS: 40,
     MentorClass.RETURNING_OLD_ID: 40,
     MentorClass.RETURNING_NO_ID: 40,
+    MentorClass.RETURNING_SPELLED: 20,
     MentorClass.RETURNING_PAGE: 60,
     MentorClass.RETURNING_MASS_MAIL: 40,
     MentorClass.FRESHER: 25,
@@ -46,9 +47,12 @@ _PER_MILLE: Final[Mapping[MentorClass, int]] = {
     MentorClass.EXTERNAL_ID_LEFT_OVER: 20,
     MentorClass.PHONE_MISMATCH: 20,
     MentorClass.EMAIL_MISMATCH: 20,
-    MentorClass.NEW: 70,
+    MentorClass.NEW: 60,
     MentorClass.MASS_MAIL_ONLY: 20,
     MentorClass.NEAR_MISS: 20,
+    MentorClass.NEAR_PHONE: 20,
+    MentorClass.OTHER_DOMAIN: 20,
+    MentorClass.NAMESAKE: 20,
     MentorClass.NO_MENTOR_ID: 20,
 }
 """Share of each class; the others are LINKED. Contact conflicts stay under a tenth of those with several contacts."""

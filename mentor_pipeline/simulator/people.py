@@ -62,6 +62,8 @@ _AREA_CODES: Final = (
     706, 404, 770, 678, 912, 229, 478, 762, 470, 212, 305, 615, 704, 803, 843, 864, 205, 256, 334, 901,
 )  # fmt: skip
 _LINES: Final = 10_000
+_NEVER_GIVEN: Final = 9
+"""Last digit that no phone has, but those with a digit mistyped: so that they are nobody's."""
 _DOMAINS: Final = ("example.com", "example.org", "example.net", "mail.example.com")
 _STREETS: Final = (
     "Maple",
@@ -110,7 +112,8 @@ class People:
     def __init__(self, rng: random.Random, school_domain: str) -> None:
         self._rng = rng
         self._school_domain = school_domain
-        self._phones = iter(rng.sample(range(len(_AREA_CODES) * _LINES), len(_AREA_CODES) * _LINES))
+        numbers = [number for number in range(len(_AREA_CODES) * _LINES) if number % 10 != _NEVER_GIVEN]
+        self._phones = iter(rng.sample(numbers, len(numbers)))
         self._serial = 0
         self._students: set[tuple[str, str]] = set()
 
@@ -158,6 +161,30 @@ class People:
         """A phone that nobody else has, E.164."""
         area, line = divmod(next(self._phones), _LINES)
         return f"+1{_AREA_CODES[area]}555{line:04d}"
+
+    def mistyped(self, phone: str) -> str:
+        """A phone with its last digit wrong, which nobody has."""
+        return f"{phone[:-1]}{_NEVER_GIVEN}"
+
+    def at_another_domain(self, email: str) -> str:
+        """The same first part of an address at another domain."""
+        local, _, domain = email.partition("@")
+        return f"{local}@{self._rng.choice([other for other in _DOMAINS if other != domain])}"
+
+    def spelled(self, person: Person) -> tuple[str, str]:
+        """First and last name as another form wrote them (R1)."""
+        plain = "".join(c for c in unicodedata.normalize("NFKD", person.last) if not unicodedata.combining(c))
+        return self._rng.choice(
+            (
+                (person.first.upper(), person.last.upper()),
+                (person.first.lower(), plain.lower()),
+                (person.first, f"{person.last}-{self._rng.choice(_STARTS.split())}ley"),
+                (person.first, f"{person.last} Jr."),
+                (f"{person.first} {self._rng.choice(SINGLE_NAMES)[0]}.", person.last),
+                (f"{person.first[0]}.", person.last),
+                (person.last, person.first),
+            )
+        )
 
     def address(self) -> Address:
         """A complete postal address."""

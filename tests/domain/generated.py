@@ -118,12 +118,16 @@ def tables_of_world(*, mentors: int = 60, contacts: int = 1500, seed: int = 5) -
 
 
 def _submissions(world: World, form_id: str) -> list[dict[str, Any]]:
-    """A form's submissions, which all fit on one page."""
-    asked = Call("", "GET", "", {"id": form_id}, {"limit": "1000"}, {"apikey": "key"})
+    """All pages of a form's submissions."""
     answer = next(e.answer for e in jotform_endpoints("key") if e.name == "jotform.submissions")
-    submissions = orjson.loads(answer(world, asked).body())["content"]
-    assert len(submissions) < 1000
-    return submissions
+    rows: list[dict[str, Any]] = []
+    page = None
+    while page is None or len(page) == 1000:
+        query = {"limit": "1000", "offset": str(len(rows))}
+        asked = Call("", "GET", "", {"id": form_id}, query, {"apikey": "key"})
+        page = orjson.loads(answer(world, asked).body())["content"]
+        rows += page
+    return rows
 
 
 def _listed(world: World, what: str) -> list[dict[str, Any]]:
