@@ -103,16 +103,27 @@ def import_rows(
     """
     held = _held_by_rule(mentors, program)
     going = _with_undecided_as_theirs(mentors.join(held, on="mn_id", how="anti", maintain_order="left"), conflicts)
+    taken = preflight.taken_external_ids(problems, contacts)
     built = build_rows(going, tasks, contacts, messages, program)
-    findings = preflight.judge(
-        built.rows,
-        contacts,
-        mentors,
-        program,
-        taken_external_ids=preflight.taken_external_ids(problems, contacts),
-    )
+    findings = preflight.judge(built.rows, contacts, mentors, program, taken_external_ids=taken)
     refused = _held_by_preflight(built.rows, findings)
-    rows = _never_resubscribing(built.rows, findings, contacts).join(refused, on="mn_id", how="anti")
+    rows = built.rows
+    into = _merging_into(rows, findings)
+    if into.height:
+        tags = contacts.select(gb_contact_id="contact_id", their_tags=pl.col("tags").fill_null([]))
+        known = (
+            going.drop("gb_contact_id")
+            .join(into, on="mn_id", maintain_order="left")
+            .join(tags, on="gb_contact_id", maintain_order="left")
+            .with_columns(tags=pl.col("tags").fill_null([]).list.set_union("their_tags"))
+        )
+        merging = build_rows(known, tasks, contacts, messages, program).rows.with_columns(
+            pl.lit(None, dtype=pl.String).alias(CONTACT_ID)
+        )
+        again = preflight.judge(merging, contacts, mentors, program, taken_external_ids=taken)
+        rows = pl.concat([rows.join(merging, on="mn_id", how="anti"), merging])
+        refused = pl.concat([refused, _held_by_preflight(merging, again)]).unique("mn_id", maintain_order=True)
+    rows = rows.join(refused, on="mn_id", how="anti")
     found = [
         *_foretold_merges(built.rows, findings, refused),
         *built.problems,
@@ -249,21 +260,16 @@ def _held_by_preflight(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFra
     return TABLES["mn_gb_import_held"].conform(held)
 
 
-def _never_resubscribing(rows: pl.DataFrame, findings: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFrame:
-    """A row that merges into an unsubscribed contact says `no` too."""
-    merges = findings.filter(kind="merges").select("row", "contact_id")
-    if merges.is_empty():
-        return rows
-    unsubscribed = (
-        merges.join(contacts.select("contact_id", *SUBSCRIBED.values()), on="contact_id")
-        .group_by("row")
-        .agg((pl.col(name) == False).any().alias(f"no {name}") for name in SUBSCRIBED.values())  # noqa: E712
+def _merging_into(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
+    """mn_id and gb_contact_id: the contact that Givebutter will merge a row without Contact ID into.
+
+    Such a row is written like a linked one: with that contact's tags and subscriptions, and its values for ours that
+    are blank, so that the merge takes nothing from it and subscribes nobody again.
+    """
+    merges = findings.filter(kind="merges").sort("row", "contact_id").unique("row", keep="first", maintain_order=True)
+    return merges.join(rows.with_row_index("row").select("row", "mn_id"), on="row").select(
+        "mn_id", gb_contact_id="contact_id"
     )
-    joined = rows.with_row_index("row").join(unsubscribed, on="row", how="left", maintain_order="left")
-    return joined.with_columns(
-        pl.when(pl.col(f"no {name}")).then(pl.lit("no")).otherwise(column).alias(column)
-        for column, name in SUBSCRIBED.items()
-    ).select(rows.columns)
 
 
 def _foretold_merges(rows: pl.DataFrame, findings: pl.DataFrame, held: pl.DataFrame) -> list[Problem]:
