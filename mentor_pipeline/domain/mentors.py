@@ -15,6 +15,7 @@ import polars as pl
 from mentor_pipeline.domain.decisions import edits as newest_edits
 from mentor_pipeline.domain.decisions import resolve_aliases
 from mentor_pipeline.domain.findings import Computed, Problem, conflict_rows, problem_rows
+from mentor_pipeline.domain.fundraising import fundraising_conflicts
 from mentor_pipeline.domain.history import current_records, present_ids, stamp
 from mentor_pipeline.domain.links import MEMBERS
 from mentor_pipeline.domain.merge import FIELDS as MERGED_FIELDS
@@ -114,10 +115,12 @@ def build_mentors(sources: Sources, memory: Memory, program: ProgramYear, now: d
         aliases=memory.aliases,
     )
     problems = [*merged.problems, *_unknown_mentors(edits, rows)]
+    earlier = present_ids(memory.history, memory.aliases)
+    doubtful = fundraising_conflicts(mentors, edits, sources.contacts, earlier, program)
     return Computed(
         rows.sort("mn_id"),
         problem_rows(program.year, problems),
-        conflict_rows(program.year, merged.conflicts),
+        conflict_rows(program.year, [*merged.conflicts, *doubtful]),
         also={"merge_base": merged.base},
     )
 

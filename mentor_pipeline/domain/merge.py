@@ -123,6 +123,7 @@ class _Case:
         from_partner_form: `ours` is the partner form's.
         signed_at: the sign-up's last change.
         modified_at: the contact's.
+        stale_before: what was said before this time is stale (`stale_days`).
     """
 
     field: str
@@ -133,6 +134,7 @@ class _Case:
     from_partner_form: bool
     signed_at: datetime
     modified_at: datetime | None
+    stale_before: datetime
 
     @property
     def agrees(self) -> bool:
@@ -163,13 +165,17 @@ class _Case:
     def contact_is_newer(self) -> bool:
         return self.modified_at is not None and self.modified_at > self.signed_at
 
+    @property
+    def both_are_stale(self) -> bool:
+        return max(self.signed_at, self.modified_at or self.signed_at) < self.stale_before
+
 
 class _Outcome(NamedTuple):
     """What stands; `how` is None while nothing is settled; `finding` is what to tell of it."""
 
     value: str | None
     how: Literal["equal", "first_sight", "taken"] | None
-    finding: Literal["conflict", "edit_ignored"] | None = None
+    finding: Literal["conflict", "stale", "edit_ignored"] | None = None
 
 
 def merge(
@@ -213,7 +219,7 @@ def merge(
         for field in FIELDS:
             stored = settled.get((mn_id, field))
             before = _Base(*(stored[name] for name in _Base._fields)) if stored else None
-            case = _case(field, mentor, contact, before, program)
+            case = _case(field, mentor, contact, before, program, now)
             outcome = _merged(case) if contact else _Outcome(case.claim, None)
             value, after = outcome.value, before
             if contact:
@@ -239,7 +245,9 @@ def merge(
     )
 
 
-def _case(field: str, mentor: Row, contact: Row | None, before: _Base | None, program: ProgramYear) -> _Case:
+def _case(
+    field: str, mentor: Row, contact: Row | None, before: _Base | None, program: ProgramYear, now: datetime
+) -> _Case:
     ours = mentor[field]
     moved = before is None or (ours is not None and ours != before.ours)
     return _Case(
@@ -251,6 +259,7 @@ def _case(field: str, mentor: Row, contact: Row | None, before: _Base | None, pr
         from_partner_form=bool(mentor["from_partner_form"]),
         signed_at=mentor["signed_at"],
         modified_at=contact["last_modified_at"] if contact else None,
+        stale_before=now - timedelta(days=program.matching.stale_days),
     )
 
 
@@ -298,8 +307,8 @@ def _at_first_sight(case: _Case) -> _Outcome:
         return _Outcome(None, "first_sight")
     if case.claim is None:
         return _Outcome(theirs, "taken")
-    if case.field in _ASKED and case.contact_is_newer:
-        return _Outcome(case.claim, None, "conflict")
+    if case.field in _ASKED and (case.contact_is_newer or case.both_are_stale):
+        return _Outcome(case.claim, None, "conflict" if case.contact_is_newer else "stale")
     return _Outcome(case.claim, "first_sight")
 
 
@@ -365,8 +374,8 @@ def _tell(
     case: _Case, outcome: _Outcome, mentor: Row, contact: Row, problems: list[Problem], conflicts: list[Conflict]
 ) -> None:
     label = _LABELS.get(case.field, case.field)
-    if outcome.finding == "conflict":
-        conflicts.append(_conflict(case, mentor, contact, label))
+    if outcome.finding in {"conflict", "stale"}:
+        conflicts.append(_conflict(case, mentor, contact, label, is_stale=outcome.finding == "stale"))
     elif outcome.finding == "edit_ignored":
         problems.append(
             Problem(
@@ -400,10 +409,12 @@ def _overruled(field: str, mentor: Row, contact: Row, value: object, case: _Case
     )
 
 
-def _conflict(case: _Case, mentor: Row, contact: Row, label: str) -> Conflict:
+def _conflict(case: _Case, mentor: Row, contact: Row, label: str, *, is_stale: bool) -> Conflict:
     """Both values with what a person needs to choose; ours stays until decided."""
     recommended: Literal["a", "b"] = "a"
-    if case.base is None:
+    if is_stale:
+        reason = f"Both are old, and nobody knows which {label} is still right; the form's is the newer one."
+    elif case.base is None:
         reason = f"The mentor typed this {label} on the form; nobody knows who put the other one into Givebutter."
     elif case.ours_moved and not case.contact_is_newer:
         reason = "Both sides were changed; the form's change is the newer one."
@@ -417,7 +428,9 @@ def _conflict(case: _Case, mentor: Row, contact: Row, label: str) -> Conflict:
     name = " ".join(filter(None, (contact["first_name"], contact["last_name"])))
     return Conflict(
         mn_id=mentor["mn_id"],
-        conflict_type="phone_mismatch" if case.field == "phone" else "email_mismatch",
+        conflict_type=(
+            "data_staleness" if is_stale else "phone_mismatch" if case.field == "phone" else "email_mismatch"
+        ),
         option_a={
             "value": case.claim,
             "source": "Jotform",
@@ -437,5 +450,5 @@ def _conflict(case: _Case, mentor: Row, contact: Row, label: str) -> Conflict:
         context={"field": case.field, "contact_id": contact["contact_id"]},
         recommended_option=recommended,
         recommendation_reason=reason,
-        severity="medium",
+        severity="low" if is_stale else "medium",
     )
