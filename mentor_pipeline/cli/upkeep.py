@@ -36,7 +36,8 @@ def demo(
 
     Starts afresh each time, in a folder of its own. `mentor-pipeline dev` then opens what it left in Dagster's UI.
     """
-    from mentor_pipeline.operator.demo import WorldSize, demo_folder, run_demo
+    from mentor_pipeline.operator.demo import demo_folder, run_demo
+    from mentor_pipeline.operator.services import WorldSize
     from mentor_pipeline.settings import Settings, load_environment
 
     load_environment()

@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
 from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
+from mentor_pipeline.operator.services import Services, WorldSize, simulated
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, holder
 from mentor_pipeline.settings import ALERT_WEBHOOK, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
-from mentor_pipeline.simulator import Simulator, World, generate_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mentor_pipeline.operator.runs import Progress, RunOutcome
     from mentor_pipeline.resources.warehouse import Warehouse
     from mentor_pipeline.settings import ProgramYear
-    from mentor_pipeline.simulator import ImportResult
 
     Shown = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
     """Shows one step, by its title, while it is at work."""
@@ -116,15 +115,6 @@ class Demo:
     def seconds(self) -> float:
         """How long everything took."""
         return round(sum(step.seconds for step in self.steps), 1)
-
-
-@dataclass(frozen=True, slots=True)
-class WorldSize:
-    """How large a world to make up, and from which seed."""
-
-    seed: int = 1
-    mentors: int = 1000
-    contacts: int = 49_000
 
 
 def run_demo(folder: Path, program: ProgramYear, *, size: WorldSize, shown: Shown) -> Demo:
@@ -221,12 +211,9 @@ def in_demo(folder: Path, program: ProgramYear, *, with_services: bool) -> Itera
             stack.enter_context(environment(demo_environment(folder, program, services)))
             yield
             return
-        saved = World.load(world)
-        begun = saved.revision
-        with Simulator(saved) as simulator, environment(demo_environment(folder, program, simulator.environment())):
-            yield
-        if saved.revision != begun:
-            saved.save(world)
+        services = stack.enter_context(simulated(world, program)).environment
+        stack.enter_context(environment(demo_environment(folder, program, services)))
+        yield
 
 
 @contextmanager
@@ -269,22 +256,21 @@ class _Play:
         self.warehouse: Warehouse = DuckDBWarehouse(folder / "mentors.duckdb")
 
     def play(self, size: WorldSize) -> Demo:
-        with self._step("make up a world") as (tell, _):
-            world = generate_world(self.program, seed=size.seed, mentors=size.mentors, contacts=size.contacts)
-            tell(f"{size.mentors:,} mentors, {len(world.contacts):,} contacts")
-        with Simulator(world) as simulator:
-            with environment(demo_environment(self.folder, self.program, simulator.environment())):
-                self._play_jobs(world, Settings.load())
-            world.save(self.report.world)
+        with ExitStack() as stack:
+            with self._step("make up a world") as (tell, _):
+                services = stack.enter_context(simulated(self.report.world, self.program, size=size))
+                tell(f"{size.mentors:,} mentors, {services.contacts():,} contacts")
+            stack.enter_context(environment(demo_environment(self.folder, self.program, services.environment)))
+            self._play_jobs(services, Settings.load())
         self._look()
         return self.report
 
-    def _play_jobs(self, world: World, settings: Settings) -> None:
+    def _play_jobs(self, services: Services, settings: Settings) -> None:
         self._sync("first sync", settings)
-        self._import_export_of(world, settings)
-        result = self._export_and_apply(world, settings)
+        self._import_export_of(services, settings)
+        created = self._export_and_apply(services, settings)
         self._sync("second sync", settings)
-        self._require_linked(result.created)
+        self._require_linked(created)
         last = self._sync("third sync", settings)
         if last:
             self.report.faults.append(f"The third sync changed something, though nothing had happened: {last}.")
@@ -299,10 +285,10 @@ class _Play:
             tell(f"{sum(counted.values()):,} changes")
         return counted
 
-    def _import_export_of(self, world: World, settings: Settings) -> None:
+    def _import_export_of(self, services: Services, settings: Settings) -> None:
         with self._step("import an export through the inbox") as (tell, watch):
             settings.inbox_dir.mkdir(exist_ok=True)
-            world.export_csv(settings.inbox_dir)
+            services.export_contacts(settings.inbox_dir)
             done = run_inbox(settings, self.warehouse, by=BY, watch=watch)
             for one in done.imported:
                 _done("import", one.outcome)
@@ -312,27 +298,27 @@ class _Play:
             else:
                 tell(f"{ledger['rows']:,} contacts, {ledger['changed_contacts']:,} changed")
 
-    def _export_and_apply(self, world: World, settings: Settings) -> ImportResult:
+    def _export_and_apply(self, services: Services, settings: Settings) -> list[int]:
+        """Write the import file, and import it; the contacts that it created."""
+        report = self.report
         with self._step("export") as (tell, watch):
             _done("export", run_job("export", settings, by=BY, watch=watch))
-            self.report.files = sorted(settings.exports_dir.glob("*.csv"))
-            tell(", ".join(path.name for path in self.report.files))
-        if not self.report.files:
+            report.files = sorted(settings.exports_dir.glob("*.csv"))
+            tell(", ".join(path.name for path in report.files))
+        if not report.files:
             msg = f"The export wrote no file into {settings.exports_dir}."
             raise DemoFailedError(msg)
         with self._step("import the file in Givebutter") as (tell, _):
-            result = world.import_csv(self.report.files[-1])
-            counted = [len(result.created), len(result.updated), len(result.merged), len(result.refused)]
-            self.report.created, self.report.updated, self.report.merged, _ = counted
-            self.report.exported = sum(counted)
-            self.report.refused = [
-                {"line": row.line, "external_id": row.external_id, "name": row.name, "errors": row.errors}
-                for row in result.refused
-            ]
-            tell(f"{self.report.exported:,} rows, {len(result.created):,} created, {len(result.refused):,} refused")
-        if result.refused:
-            self.report.faults.append(f"Givebutter refused {len(result.refused):,} rows.")
-        return result
+            result = services.import_contacts(report.files[-1])
+            report.refused = result["refused"]
+            counts = [len(result[name]) for name in ("created", "updated", "merged")]
+            report.created, report.updated, report.merged = counts
+            report.exported = report.created + report.updated + report.merged + len(report.refused)
+            tell(f"{report.exported:,} rows, {report.created:,} created, {len(report.refused):,} refused")
+        if report.refused:
+            report.faults.append(f"Givebutter refused {len(report.refused):,} rows.")
+        created: list[int] = result["created"]
+        return created
 
     def _require_linked(self, created: list[int]) -> None:
         mentors = self.warehouse.read_or_empty("mentors", columns=["gb_contact_id", "gb_match_status"])

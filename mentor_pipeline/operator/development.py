@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mentor_pipeline.errors import ConfigError, MentorPipelineError
+from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.operator.demo import WORLD_NAME, demo_environment, demo_folder, serving, working_in
 from mentor_pipeline.operator.runs import DEMO_MARKER, prepare_home, refuse_mixture
+from mentor_pipeline.operator.services import process, simulated
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import subprocess
+    from collections.abc import Callable
     from types import FrameType
 
     from mentor_pipeline.settings import ProgramYear
 
 WORKSPACE: Final = "workspace.yaml"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE_SECONDS: Final = 30.0
 
 
 def serve(
@@ -71,7 +71,7 @@ def serve(
         # Dagster would begin by advising `dg dev`, a tool that is not installed with it.
         values = {"PYTHONWARNINGS": "ignore:Function `dev_command`", "MENTOR_PIPELINE_SCHEDULES_ON": "true", **values}
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
-        dagster = stack.enter_context(_process(command, values))
+        dagster = stack.enter_context(process(command, values))
         return _wait(dagster)
 
 
@@ -85,45 +85,11 @@ def _demo(folder: Path, program: ProgramYear, stack: ExitStack) -> dict[str, str
         )
         raise ConfigError(msg)
     stack.enter_context(working_in(folder))
-    command = [sys.executable, "-m", "mentor_pipeline.simulator", "--port", "0", "--state", str(world)]
-    simulator = stack.enter_context(_process(command, {}, stdout=subprocess.PIPE))
-    services = _told_environment(simulator)
+    services = stack.enter_context(simulated(world, program, keep_saving=True)).environment
     stack.enter_context(serving(folder, services))
     values = demo_environment(folder, program, services)
     home = prepare_home(Settings(data_dir=folder))
     return {**values, "DAGSTER_HOME": str(home)}
-
-
-def _told_environment(simulator: subprocess.Popen[str]) -> dict[str, str]:
-    """What the simulator prints as it begins to answer: `export NAME=value` lines, then a comment."""
-    values: dict[str, str] = {}
-    for line in simulator.stdout or ():
-        name, is_setting, value = line.removeprefix("export ").strip().partition("=")
-        if line.startswith("export ") and is_setting:
-            values[name] = value
-        elif values:
-            return values
-    msg = "The simulator did not start; what it says is above."
-    raise MentorPipelineError(msg)
-
-
-@contextmanager
-def _process(
-    command: list[str], values: Mapping[str, str], *, stdout: int | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """A process with further environment variables, in a session of its own: it gets the signals that we pass on."""
-    process = subprocess.Popen(  # noqa: S603 - our own modules, no shell
-        command, env={**os.environ, **values}, stdout=stdout, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _wait(process: subprocess.Popen[str]) -> int:

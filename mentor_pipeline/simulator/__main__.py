@@ -35,14 +35,24 @@ def serve(
     seed: Annotated[int, typer.Option(help="Seed of a new world.")] = 1,
     mentors: Annotated[int, typer.Option(min=0, help="Mentors of a new world.")] = 1000,
     contacts: Annotated[int, typer.Option(min=0, help="Contacts of a new world.")] = 49_000,
+    *,
+    save_at_end: Annotated[bool, typer.Option("--save-at-end", help="Save the world only at the end.")] = False,
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="End when standard input is closed.")] = False,
 ) -> None:
     """Serve a made-up Jotform and Givebutter on this machine until interrupted."""
     try:
         world = _open(state, seed=seed, mentors=mentors, contacts=contacts)
         stop = _stop_when_interrupted()
+        if with_parent:
+            threading.Thread(target=_stop_with_parent, args=[stop], daemon=True).start()
         with Simulator(world, port=port) as simulator:
             _print_environment(simulator)
-            _save_until(stop, world, state)
+            if save_at_end:
+                stop.wait()
+            else:
+                _save_while_open(stop, world, state)
+            if state is not None:
+                world.save(state)
     except MentorPipelineError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
@@ -75,8 +85,14 @@ def _stop_when_interrupted() -> threading.Event:
     return stop
 
 
-def _save_until(stop: threading.Event, world: World, state: Path | None) -> None:
-    """Save once changes have settled for a moment; return when told to stop, with everything saved."""
+def _stop_with_parent(stop: threading.Event) -> None:
+    """Stop when whoever started this ends, however that ends: then its end of the pipe is closed."""
+    sys.stdin.buffer.read()
+    stop.set()
+
+
+def _save_while_open(stop: threading.Event, world: World, state: Path | None) -> None:
+    """Save once changes have settled for a moment; return when told to stop."""
     saved: int | None = None
     seen = world.revision
     while not stop.wait(_SAVE_SECONDS):
@@ -85,8 +101,6 @@ def _save_until(stop: threading.Event, world: World, state: Path | None) -> None
         if state is not None and settled and seen != saved:
             world.save(state)
             saved = seen
-    if state is not None and world.revision != saved:
-        world.save(state)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.operator.demo import (
     WORLD_NAME,
     Demo,
-    WorldSize,
     demo_environment,
     in_demo,
     run_demo,
@@ -33,6 +32,7 @@ from mentor_pipeline.operator.demo import (
 )
 from mentor_pipeline.operator.development import serve
 from mentor_pipeline.operator.runs import DEMO_MARKER
+from mentor_pipeline.operator.services import WorldSize
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
