@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mentor_pipeline.resources.warehouse import Warehouse
 
-# On a fresh clone the first text that Hypothesis draws takes seconds: it makes its table of characters then. How long an
-# example takes says nothing on a machine that other tests keep busy.
+# On a fresh clone the first text that Hypothesis draws takes seconds: it makes its table of characters then. How long
+# an example takes says nothing on a machine that other tests keep busy.
 settings.register_profile("project", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("project")
 
