@@ -20,6 +20,10 @@ class ConfigError(MentorPipelineError):
     """Settings or a year file are wrong; nothing was read or changed."""
 
 
+class WrongUseError(ConfigError):
+    """A command was given something that there is not: a type, a status, a folder; nothing was begun."""
+
+
 class ApiError(MentorPipelineError):
     """A service answered with an error, or not at all.
 

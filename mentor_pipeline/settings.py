@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 from dotenv import load_dotenv
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mentor_pipeline.errors import ConfigError
@@ -35,8 +36,25 @@ MESSAGE_COLUMNS: Final = ("message_text", "message_email")
 
 
 def load_environment() -> None:
-    """Read `.env` of the working directory into the environment; what is set already stays."""
-    load_dotenv(Path.cwd() / ".env", override=False)
+    """Read `.env` of the working directory into the environment; what is set already stays.
+
+    Raises:
+        ConfigError: it cannot be read, or has lines that are no settings.
+    """
+    path = Path.cwd() / ".env"
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            wrong = [str(line.original.line) for line in parse_stream(file) if line.error]
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text; save it as UTF-8"
+        msg = f"{path} cannot be read: {why}. Nothing was read or changed."
+        raise ConfigError(msg) from error
+    if wrong:
+        msg = f"{path}, line {', '.join(wrong)}: expected NAME=value. Nothing was read or changed."
+        raise ConfigError(msg)
+    load_dotenv(path, override=False, encoding="utf-8-sig")
 
 
 def packaged_config_dir() -> Path:
@@ -149,16 +167,41 @@ class GivebutterYear(_Part):
     campaign: Text
     mentor_tag: Annotated[str, Field(min_length=1, max_length=64)]
     dropped_tag: Annotated[str, Field(min_length=1, max_length=64)]
-    campaign_tags: list[Text]
-    school_domains: list[Text]
+    campaign_tags: Annotated[list[Text], Field(min_length=1)]
+    school_domains: Annotated[list[Text], Field(min_length=1)]
     preferred_name_field: Literal["prefix", "preferred_first_name"] = "prefix"
+
+    @model_validator(mode="after")
+    def _tags_that_can_be_told_apart(self) -> GivebutterYear:
+        if self.mentor_tag.casefold() == self.dropped_tag.casefold():
+            msg = f"mentor_tag and dropped_tag are both {self.mentor_tag!r}: every mentor would count as dropped"
+            raise ValueError(msg)
+        for tag in (self.mentor_tag, self.dropped_tag):
+            if "," in tag:
+                msg = f"the tag {tag!r} holds a comma: Givebutter would take it for two tags"
+                raise ValueError(msg)
+        return self
 
 
 class _Form(_Part):
-    form_id: Annotated[str, Field(pattern=r"^\d+$")]
+    form_id: Annotated[str, Field(pattern=r"^[0-9]+$")]
 
 
-class SignupFields(_Part):
+class _Fields(_Part):
+    @model_validator(mode="after")
+    def _a_question_each(self) -> _Fields:
+        by_question: dict[str, list[str]] = {}
+        for field, question in self.model_dump(exclude_none=True).items():
+            by_question.setdefault(question, []).append(field)
+        # A name question holds the prefix as well.
+        twice = [fields for fields in by_question.values() if len(fields) > 1 and set(fields) != {"name", "prefix"}]
+        if twice:
+            msg = "; ".join(f"{' and '.join(fields)} are one and the same question" for fields in twice)
+            raise ValueError(msg)
+        return self
+
+
+class SignupFields(_Fields):
     """Question (qid or name) of each sign-up field."""
 
     mn_id: Text
@@ -173,7 +216,7 @@ class SignupFields(_Part):
     shift_preference: Text | None = None
 
 
-class SetupFields(_Part):
+class SetupFields(_Fields):
     """Question of each field of the setup form."""
 
     phone: Text
@@ -182,7 +225,7 @@ class SetupFields(_Part):
     name: Text | None = None
 
 
-class TrainingFields(_Part):
+class TrainingFields(_Fields):
     """Question of each field of the training form."""
 
     phone: Text
@@ -193,7 +236,7 @@ class TrainingFields(_Part):
     session: Text | None = None
 
 
-class PartnerFields(_Part):
+class PartnerFields(_Fields):
     """Question of each field of the partner form."""
 
     mn_id: Text
@@ -238,6 +281,18 @@ class JotformYear(_Part):
     training: TrainingForm
     partner: PartnerForm | None = None
 
+    @model_validator(mode="after")
+    def _a_form_each(self) -> JotformYear:
+        forms = {name: getattr(self, name) for name in ("signup", "setup", "training", "partner")}
+        by_id: dict[str, list[str]] = {}
+        for name, form in forms.items():
+            if form is not None:
+                by_id.setdefault(form.form_id, []).append(name)
+        twice = [f"{' and '.join(names)} have one form_id, {form_id}" for form_id, names in by_id.items() if names[1:]]
+        if twice:
+            raise ValueError("; ".join(twice))
+        return self
+
 
 class Matching(_Part):
     """Numbers of the matching rules (R4, R6, R12)."""
@@ -276,6 +331,9 @@ class CustomField(_Part):
         if (self.type == "select") != bool(self.options):
             msg = "'options' belongs to type \"select\", and a select needs at least one"
             raise ValueError(msg)
+        if len(set(self.options)) < len(self.options):
+            msg = "'options' names one of them twice"
+            raise ValueError(msg)
         return self
 
 
@@ -285,7 +343,7 @@ class ProgramYear(_Part):
     year: Annotated[int, Field(ge=2000, le=2100)]
     event_date: date
     fundraising_goal: Annotated[Decimal, Field(gt=0, decimal_places=2)]
-    mn_id_prefix: str = ""
+    mn_id_prefix: Annotated[str, Field(max_length=20, pattern=r"^([!-~]*[^0-9\s][!-~]*)?$")] = ""
     givebutter: GivebutterYear
     jotform: JotformYear
     matching: Matching = Matching()
@@ -298,6 +356,29 @@ class ProgramYear(_Part):
             msg = f"event_date {self.event_date} is not in year {self.year}"
             raise ValueError(msg)
         return self
+
+    @field_validator("custom_fields", mode="before")
+    @classmethod
+    def _labels_of_their_own(cls, fields: Any) -> Any:
+        """Labels name columns of the import file, so each must be one that is not there yet."""
+        from mentor_pipeline.domain.import_format import TEMPLATE  # noqa: PLC0415 - it needs the settings' types
+
+        if not isinstance(fields, dict):
+            return fields
+        told = []
+        seen: dict[str, str] = {}
+        for label in map(str, fields):
+            plain = " ".join(label.split())
+            if plain.casefold() in {name.casefold() for name in (*TEMPLATE, "Contact Website", "year", "mn_id")}:
+                told.append(f"{label!r} is a column of Givebutter's own template")
+            elif label != plain:
+                told.append(f"{label!r} has spaces or line breaks that Givebutter's label has not")
+            elif plain.casefold() in seen:
+                told.append(f"{label!r} is there twice, as {seen[plain.casefold()]!r} too")
+            seen[plain.casefold()] = label
+        if told:
+            raise ValueError("; ".join(told))
+        return fields
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -795,6 +795,22 @@ run_id | text | Dagster run."""),
         Write.APPEND,
     ),
     Table(
+        "tag_log",
+        "Every change of our tags on a contact, before and after the calls. Append-only.",
+        _columns("""id | text | Unique id.
+contact_id | bigint | The contact.
+mn_id | text | The mentor concerned.
+added | text list | Tags that were put on; of started, that are to be.
+removed | text list | Tags that were taken off; of started, that are to be.
+state | text | started, done or failed (then the lists say what was done before that).
+error | text | What went wrong.
+at | timestamp | When.
+actor | text | Who.
+run_id | text | Dagster run."""),
+        ("id",),
+        Write.APPEND,
+    ),
+    Table(
         "sync_log",
         "Every run that touched the warehouse.",
         _columns("""id | text | The Dagster run id.

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from mentor_pipeline.cli import decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli import decide, jobs, look, show, upkeep  # noqa: F401 - they add their commands to `app`
 from mentor_pipeline.cli.app import LOG_NAME, app
+from mentor_pipeline.cli.terminal import Terminal
+from mentor_pipeline.domain.findings import Conflict, conflict_rows
+from mentor_pipeline.operator.runs import FailedCheck, RunOutcome
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, packaged_config_dir
 from mentor_pipeline.simulator import Simulator, World
-from tests.builders import YEAR, contact, mentor, program
+from tests.builders import NOW, YEAR, contact, mentor, program, row
 from tests.small_year import store_small_year
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert shown.returncode == 0
     for name in (
         "demo", "dev", "sync", "contact-refresh", "inbox", "import-contacts", "import-failures", "rebuild", "export",
-        "preflight", "status", "why", "changes", "conflicts", "config",
+        "preflight", "status", "why", "changes", "problems", "conflicts", "config",
     ):  # fmt: skip
         assert name in shown.stdout
     assert "Exit codes" in shown.stdout
@@ -98,10 +101,16 @@ def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
         (["import-contacts", "there-is-none.csv"], 2, "does not exist"),
         (["export", "--split", "0"], 2, "--split"),
         (["conflicts", "list", "--status", "nonsense"], 2, "pending"),
+        (["export", "--out", "there-is-none/import.csv"], 2, "There is no folder"),
+        (["export", "--status", "nonsense"], 2, "No mentor has the status nonsense. There are: dropped"),
+        (["export", "--shift", "nonsense"], 2, "No mentor has the shift nonsense"),
+        (["why", " "], 2, "No mentor was named"),
+        (["problems", "--severity", "high"], 2, "There are: error, warning"),
         (["sync"], 2, "JOTFORM_API_KEY (the Jotform key) and GIVEBUTTER_API_KEY (the Givebutter key) are not set"),
         (["contact-refresh"], 2, "GIVEBUTTER_API_KEY (the Givebutter key) is not set"),
         (["why", "0042"], 1, "Nothing has been synced yet"),
         (["changes"], 1, "Nothing has been synced yet"),
+        (["problems"], 1, "Nothing has been synced yet"),
         (["conflicts", "show", "x"], 1, "Nothing has been synced yet"),
     ],
 )
@@ -158,7 +167,8 @@ def test_a_fault_of_the_program_is_one_line_and_a_log(data_dir: Path) -> None:
 def test_status_shows_counts_and_the_next_step(synced: DuckDBWarehouse) -> None:
     shown = call("status").stdout
     assert "Mentors: 3" in shown
-    assert "Import file: 1 rows ready, 1 withheld" in shown
+    assert "Import file: 1 mentor can be sent, 1 differ from Givebutter; 1 withheld" in shown
+    assert "mentor-pipeline problems" in shown
     assert "contact_selection" in shown
     assert "Next: Decide about contacts (1 undecided)" in shown
     document = json.loads(call("status", "--json").stdout)
@@ -171,7 +181,8 @@ def test_why_shows_candidates_and_reasons(synced: DuckDBWarehouse) -> None:
     assert "Contact 7: linked, by email" in shown
     assert "it leads contact 8" in shown
     assert contact(8)["primary_email"].item() in shown
-    assert "conflicts show conflict-" in shown
+    pending = json.loads(call("conflicts", "list", "--type", "phone_mismatch", "--json").stdout)["rows"]
+    assert f"conflicts show {pending[0]['id'].removeprefix('conflict-')[:8]}`" in shown
     document = json.loads(call("why", "1", "--json").stdout)
     assert [candidate["role"] for candidate in document["candidates"]] == ["winner", "loser", "rejected"]
 
@@ -190,10 +201,110 @@ def test_conflicts_are_listed_and_shown(synced: DuckDBWarehouse) -> None:
     assert "contact_selection" in listed
     rows = json.loads(call("conflicts", "list", "--type", "phone_mismatch", "--json").stdout)["rows"]
     assert [row["mn_id"] for row in rows] == ["0001"]
-    shown = call("conflicts", "show", rows[0]["id"]).stdout
+    short = rows[0]["id"].removeprefix("conflict-")[:8]
+    assert short in listed
+    assert rows[0]["id"] not in listed
+    shown = call("conflicts", "show", short).stdout
     assert "phone_mismatch of" in shown
     assert "Recommended: a" in shown
-    assert "status" in call("conflicts", "list", "--status", "all").stdout
+    assert "obsolete" in call("conflicts", "list", "--status", "all").stdout
+
+
+def test_conflicts_fit_into_80_columns_with_every_word_whole(
+    synced: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "Bartholomew Featherstonehaugh-Cholmondeley"
+    synced.replace("mentors", mentor("0042", full_name=name, gb_match_status="conflict"), year=YEAR)
+    shown = call("conflicts", "list").stdout
+    words = shown.split()
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("Bartholomew", "contact_selection:", "phone_mismatch:", "Birch"):
+        assert word in words
+
+
+def test_a_conflict_is_shown_in_an_operators_words(synced: DuckDBWarehouse) -> None:
+    option = {
+        "value": 31097901, "source": "raw_gb_full_contacts", "name": "Ben Birch", "external_id": None, "score": 550.0,
+        "score_parts": {"campaign_tag": 500.0, "member": 0.0, "phone": 50.0}, "matched_on": ["personal_email"],
+    }  # fmt: skip
+    other = {"value": "none", "source": "rules", "what": "none of these: create a contact"}
+    found = Conflict("0042", "contact_selection", option, other, "contact_matches", severity="high")
+    stored = conflict_rows(YEAR, [found]).row(0, named=True)
+    synced.upsert("sync_conflicts", row("sync_conflicts", **stored, status="pending", detected_at=NOW))
+    shown = call("conflicts", "show", stored["id"]).stdout
+    facts = {line[:12].strip(): line for line in shown.splitlines()}
+    assert facts["contact"].split() == ["contact", "31097901"]
+    assert "campaign tag 500 + phone 50 = 550" in facts["score"]
+    assert "Givebutter" in facts["source"]
+    assert "personal email" in facts["matched on"]
+    assert "none of these: create a contact" in facts["what"]
+    for inner in ("raw_gb_full_contacts", "score_parts", "score parts", "external id", "31,097,901", "rules"):
+        assert inner not in shown
+
+
+def test_problems_are_listed_by_type(synced: DuckDBWarehouse) -> None:
+    about = {"year": YEAR, "mn_id": "0042", "type": "invalid_phone", "severity": "error", "resolved": False}
+    problem = row("sync_errors", id="e1", message="It holds no phone number.", first_seen_at=NOW, **about)
+    synced.upsert("sync_errors", problem)
+    shown = call("problems").stdout
+    assert "2 open errors and warnings" in shown
+    assert f"0042 {mentor('0042')['full_name'].item()}" in " ".join(shown.split())
+    assert "It holds no phone number. Since 2025-10-01 12:00 UTC." in " ".join(shown.split())
+    document = json.loads(call("problems", "--severity", "warning", "--json").stdout)
+    assert document["by_type"] == {"shared_phone": 1}
+    refused = call("problems", "--type", "nonsense")
+    assert refused.exit_code == 2
+    assert "Known types: invalid_phone, shared_phone" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["conflicts", "list", "--type", "nonsense"], ["changes", "--type", "nonsense", "--json"]]
+)
+def test_a_type_that_there_is_not_is_wrong_use(synced: DuckDBWarehouse, words: list[str]) -> None:
+    refused = call(*words)
+    assert refused.exit_code == 2
+    assert "is of type nonsense. Known types: c" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("file", "messages", "ending"),
+    [
+        ({"message": "a.csv: 1 row"}, False, "Next: import it in Givebutter (Contacts, Import); then"),
+        (
+            {"message": "Nothing new: a.csv", "unchanged": True},
+            False,
+            "Next: import it in Givebutter (Contacts, Import), unless",
+        ),
+        ({"message": "Nothing to import", "paths": []}, False, "Nothing needs importing."),
+        ({"message": "a.csv: 1 message"}, True, "Next: load it into the texting platform."),
+        ({"message": "No text message", "paths": []}, True, "Nothing needs loading into the texting platform."),
+    ],
+)
+def test_what_comes_next_fits_what_was_written(
+    capsys: pytest.CaptureFixture[str], file: dict[str, Any], *, messages: bool, ending: str
+) -> None:
+    outcome = RunOutcome("export", "run", success=True, seconds=1.0, steps=())
+    told = {"paths": ["/exports/a.csv"], "unchanged": False, "warnings": [], **file}
+    Terminal().result(None, *show.export(outcome, told, messages=messages))
+    shown = capsys.readouterr().out
+    assert shown.split("\n\n")[-1].startswith(ending)
+    assert ("/exports/a.csv" in shown) == bool(told["paths"])
+
+
+def test_what_a_check_warns_of_is_one_line_and_errors_have_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    names = "2 mentors are held: Ada Alder, Ben Birch. Decide the conflict."
+    checks = (
+        FailedCheck("mn_gb_import_held", "nobody_is_held", "warning", False, names, ({"mn_id": "0042"},)),
+        FailedCheck("mn_gb_import", "import_file_is_valid", "error", True, "1 row is wrong.", ({"mn_id": "0300"},)),
+    )
+    outcome = RunOutcome("sync", "run", success=True, seconds=1.0, steps=(), failed_checks=checks)
+    Terminal().result(None, *show.run(outcome))
+    shown = capsys.readouterr().out.splitlines()
+    assert "Warning: 2 mentors are held." in shown
+    assert "0300" in " ".join(shown)
+    assert "0042" not in " ".join(shown)
+    assert "mentor-pipeline problems" in shown[-1]
 
 
 def test_no_value_can_steer_the_terminal(synced: DuckDBWarehouse) -> None:
@@ -213,11 +324,17 @@ def test_preflight_fails_when_a_row_would_be_refused(synced: DuckDBWarehouse, tm
     good = call("preflight", str(file))
     assert good.exit_code == 0
     assert "should take all 1 rows" in good.stdout
+    twice = '"Givebutter Contact ID","Contact External ID","Last Name"\n"7","0001","Birch"\n"7","0002","Elm"\n'
+    file.with_name("twice.csv").write_text(twice, encoding="utf-8")
+    wrong = call("preflight", str(file.with_name("twice.csv")))
+    assert wrong.exit_code == 1
+    assert "twice.csv, 2 rows: Givebutter would take 2 wrongly." in wrong.stdout
+    assert "rows 2 and 3" in " ".join(wrong.stdout.split())
     synced.upsert("raw_gb_full_contacts", contact(9, external_id="0001", external_mn_id="1"))
     bad = call("preflight", str(file), "--json")
     assert bad.exit_code == 1
     document = json.loads(bad.stdout)
-    assert document["refused"] == 1
+    assert (document["refused"], document["findings"][0]["row"]) == (1, 2)
     assert "A contact with External ID [0001] already exists." in document["findings"][0]["words"]
 
 

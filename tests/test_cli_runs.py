@@ -112,9 +112,11 @@ def test_an_export_of_the_contacts_is_imported_once(here: Installed, tmp_path: P
     assert done["import"]["ledger"]["status"] == "completed"
     assert done["import"]["ledger"]["rows"] == listed(here.world)
     assert file.exists()
+    runs = here.warehouse.read("sync_log").height
     again = call("import-contacts", str(file))
     assert again.exit_code == 0
     assert "already" in again.stdout
+    assert here.warehouse.read("sync_log").height == runs
 
 
 def test_the_inbox_is_imported_and_emptied(here: Installed) -> None:
@@ -124,6 +126,20 @@ def test_the_inbox_is_imported_and_emptied(here: Installed) -> None:
     assert [one["ledger"]["is_partial"] for one in done["inbox"]["imported"]] == [True]
     assert (here.settings.inbox_dir / "done" / "half.csv").exists()
     assert call("inbox").stdout.strip() == "The inbox is empty."
+
+
+def test_a_file_that_the_inbox_rejects_is_told_once(here: Installed) -> None:
+    here.settings.inbox_dir.mkdir(exist_ok=True)
+    (here.settings.inbox_dir / "other.csv").write_text("Name;Amount\n1;2\n", encoding="utf-8")
+    done = call("inbox")
+    assert done.exit_code == 1
+    said = " ".join(done.stderr.replace(str(here.settings.inbox_dir), "INBOX").split())
+    told = said[said.index("other.csv: ") :]
+    assert "separated by semicolons" in told
+    assert told.endswith("It is in INBOX/rejected now.")
+    assert told.count("other.csv") == 1
+    assert "Not run" not in told
+    assert "again;" not in told
 
 
 def test_a_file_of_refused_rows_is_explained(here: Installed, tmp_path: Path) -> None:
@@ -144,6 +160,22 @@ def test_the_import_file_is_written_and_passes_its_preflight(here: Installed, tm
     found = call_json("preflight", str(tmp_path / "import.csv"))
     assert found["rows"] > 0
     assert found["refused"] == 0
+
+
+def test_the_same_export_is_not_written_again(here: Installed) -> None:
+    first = call_json("export", "--all")["file"]
+    again = call_json("export", "--all")["file"]
+    assert (first["unchanged"], again["unchanged"]) == (False, True)
+    assert again["paths"] == first["paths"]
+    assert not {"created", "updated", "held"} & set(call_json("export", "--messages")["file"])
+
+
+def test_a_filter_that_fits_nobody_starts_no_run(here: Installed) -> None:
+    runs = here.warehouse.read("sync_log").height
+    refused = call("export", "--status", "nonsense")
+    assert refused.exit_code == 2
+    assert "needs_page" in refused.stderr
+    assert here.warehouse.read("sync_log").height == runs
 
 
 def test_a_job_that_fails_says_why_and_what_was_left(here: Installed) -> None:

@@ -14,7 +14,13 @@ from pydantic import Field
 from mentor_pipeline.assets.common import OWNERS, output_of, told_plainly, utc_now
 from mentor_pipeline.domain.export import import_rows, knowledge_at
 from mentor_pipeline.domain.findings import Computed
-from mentor_pipeline.operator.export_files import ExportSource, Selection, write_import_file, write_messages_file
+from mentor_pipeline.operator.export_files import (
+    ExportSource,
+    Selection,
+    require_folder,
+    write_import_file,
+    write_messages_file,
+)
 from mentor_pipeline.resources.io_managers import column_schema
 from mentor_pipeline.resources.run_guard import ROW_COUNT
 from mentor_pipeline.resources.warehouse import Warehouse
@@ -117,6 +123,8 @@ def gb_import_file(
         mn_gb_import, mn_gb_import_held, mentors, raw_gb_full_contacts, sent_notes, knowledge_at(reads)
     )
     with told_plainly():
+        if config.out:
+            require_folder(target)
         if config.messages:
             written = write_messages_file(mentors, outreach_messages, target, now=utc_now(), selection=selection)
         else:
@@ -129,9 +137,11 @@ def gb_import_file(
             ROW_COUNT: written.rows,
             "paths": [str(path) for path in written.paths],
             "rows": written.rows,
-            "created": written.created,
-            "updated": written.updated,
-            "held": dict(written.held),
+            **(
+                {}
+                if config.messages
+                else {"created": written.created, "updated": written.updated, "held": dict(written.held)}
+            ),
             "warnings": list(written.warnings),
             "unchanged": written.unchanged,
         }

@@ -8,6 +8,7 @@ GROUP: Final = "ledgers"
 LEDGERS: Final = (
     "csv_import_log",
     "contact_archive_log",
+    "tag_log",
     "sent_notes",
     "sync_log",
     "sync_configs",

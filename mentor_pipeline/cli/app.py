@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Final, ParamSpec, cast
 
 import typer
 
@@ -27,6 +27,8 @@ P = ParamSpec("P")
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
+_UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+"""What typer raises for an unknown option, a missing argument, a bad value; it has no public name."""
 _OF_THE_DEMO: Final = ("demo", "dev")
 _ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "config")
 """Commands of which some ask the services; with --demo the simulated ones are made to answer."""
@@ -63,7 +65,17 @@ def main() -> None:
     from mentor_pipeline.cli import archive, decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
 
     sys.excepthook = _tell_unexpected
-    typer.main.get_command(app)(prog_name="mentor-pipeline")
+    command = typer.main.get_command(app)
+    if "--json" not in sys.argv:
+        command(prog_name="mentor-pipeline")
+    try:
+        code = command(prog_name="mentor-pipeline", standalone_mode=False)
+    except _UsageError as error:
+        Terminal(as_json=True).failed(error.format_message())
+        sys.exit(WRONG_USE)
+    except typer.Abort:
+        sys.exit(FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def told(command: Callable[P, None]) -> Callable[P, None]:
@@ -147,7 +159,7 @@ def _write_traceback(text: str) -> Path | None:
         log = folder / LOG_NAME
         try:
             log.touch(mode=0o600)
-            with log.open("a", encoding="utf-8") as file:
+            with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {' '.join(sys.argv)}\n{text}\n")
         except OSError:
             continue

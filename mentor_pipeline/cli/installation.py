@@ -44,6 +44,9 @@ def installation() -> Installation:
 def acting(by: str | None) -> str:
     """Who is acting: the name given, else the system user."""
     if by and by.strip():
+        if not by.strip().isprintable():
+            msg = f"--by is no name: {by.encode(errors='backslashreplace').decode()!r}. Nothing was done."
+            raise ConfigError(msg)
         return by.strip()
     try:
         return getpass.getuser()

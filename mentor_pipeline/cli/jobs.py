@@ -75,7 +75,10 @@ def rebuild(*, by: By = None, as_json: Json = False) -> None:
 @app.command(rich_help_panel=_PANEL)
 @told
 def inbox(*, by: By = None, as_json: Json = False) -> None:
-    """Import the files that lie in the inbox, as the inbox sensor does by itself while Dagster runs."""
+    """Import the files that lie in the inbox, as the inbox sensor does by itself while Dagster runs.
+
+    Exits with 1 when a file was rejected, or could not be imported now.
+    """
     from mentor_pipeline.cli.installation import acting, installation
     from mentor_pipeline.operator.runs import run_inbox
 
@@ -85,7 +88,8 @@ def inbox(*, by: By = None, as_json: Json = False) -> None:
     failed = [one for one in done.imported if not one.outcome.success]
     terminal.result({"ok": not failed, "inbox": done}, *show.inbox(done))
     for one in failed:
-        terminal.say(f"{one.file}: {show.run_failed(one.outcome, 'inbox')}", "red")
+        said = show.rejected(one) if show.is_rejected(one) else f"{one.file}: {show.run_failed(one.outcome, 'inbox')}"
+        terminal.say(said, "red")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -142,6 +146,14 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the file that Givebutter is to import. Only the file: nothing is sent anywhere."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator.export_files import Selection, refuse_mistakes, require_folder
+
+    here, terminal = installation(), Terminal(as_json=as_json)
+    mentors = here.warehouse.read_or_empty("mentors", year=here.program.year)
+    refuse_mistakes(mentors, Selection(statuses=statuses or [], shifts=shifts or []))
+    if out:
+        require_folder(out.absolute())
     config = {
         "out": str(out.absolute()) if out else None,
         "everything": everything,
@@ -152,12 +164,9 @@ def export(
         "allow_stale": allow_stale,
     }
     given = {name: value for name, value in config.items() if value not in (None, False, [])}
-    terminal = Terminal(as_json=as_json)
     outcome, _ = _run("export", {EXPORT_FILE: given} if given else {}, by, terminal)
     file = outcome.metadata(EXPORT_FILE)
-    shown = [*show.run(outcome), *([show.grid("", ["", ""], show.labelled(file))] if file else [])]
-    if outcome.success:
-        shown.append(show.next_step("import the file in Givebutter (Contacts, Import), then `mentor-pipeline sync`."))
+    shown = show.export(outcome, file, messages=messages)
     terminal.result({"ok": outcome.success, "run": outcome, "file": file}, *shown)
     _exit_if_failed(outcome, "export", terminal)
 
@@ -203,6 +212,10 @@ def _import_and_tell(
         done = run_import(
             file, here.settings, here.warehouse, kind=kind, by=acting(by), allow_shrink=allow_shrink, watch=watch
         )
+    if show.is_rejected(done):
+        terminal.result({"ok": False, "import": done})
+        terminal.say(show.rejected(done), "red")
+        raise typer.Exit(FAILED)
     terminal.result({"ok": done.outcome.success, "import": done}, *show.imported(done))
     _exit_if_failed(done.outcome, command, terminal)
 

@@ -1,4 +1,4 @@
-"""Commands that only read: `status`, `why`, `changes`, `conflicts list|show`, `preflight` and `config check`."""
+"""Commands that only read: `status`, `why`, `changes`, `problems`, `conflicts`, `preflight` and `config check`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ def status(*, as_json: Json = False) -> None:
 @app.command(rich_help_panel=_PANEL)
 @told
 def why(
-    mn_id: Annotated[str, typer.Argument(metavar="MN_ID", help="Mentor id, in any spelling: 42, 0042, MN0042.")],
+    mentor: Annotated[
+        str,
+        typer.Argument(
+            metavar="MENTOR",
+            help="Mentor id in any spelling (42, 0042, MN0042); or a full name, e-mail, phone or contact id that only "
+            "one mentor has.",
+        ),
+    ],
     *,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +46,7 @@ def why(
     from mentor_pipeline.operator import reports
 
     here = installation()
-    found = reports.why(here.warehouse, here.program, mn_id)
+    found = reports.why(here.warehouse, here.program, mentor)
     Terminal(as_json=as_json).result(found, *show.why(found))
 
 
@@ -71,6 +78,26 @@ def changes(
     wanted = reports.ChangeFilter(since, until, mentor, tuple(types or ()), significant)
     found = reports.changes(here.warehouse, here.program, wanted)
     Terminal(as_json=as_json).result(found, *show.changes(found))
+
+
+@app.command(rich_help_panel=_PANEL)
+@told
+def problems(
+    *,
+    problem_type: Annotated[str | None, typer.Option("--type", metavar="T", help="Only of this type.")] = None,
+    severity: Annotated[
+        str | None, typer.Option(metavar="error|warning", help="Only errors, or only warnings.")
+    ] = None,
+    mentor: Annotated[str | None, typer.Option(metavar="MN_ID", help="Only of this mentor.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what is wrong: open errors and warnings, whom each concerns, what to do, and since when."""
+    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.operator import reports
+
+    here = installation()
+    found = reports.problems(here.warehouse, here.program, problem_type=problem_type, severity=severity, mentor=mentor)
+    Terminal(as_json=as_json).result(found, *show.problems(found))
 
 
 @conflicts_app.command("list")
@@ -123,14 +150,19 @@ def preflight(
     *,
     as_json: Json = False,
 ) -> None:
-    """Tell what Givebutter would say to an import file, row by row. Exits with 1 when it would refuse any."""
+    """Tell what Givebutter would say to an import file, by the row in a spreadsheet (the header is row 1).
+
+    A row is `refused` when Givebutter would not take it; `wrong` when it would, but onto somebody else's contact or
+    with another row as one; a `notice` is only to be known, such as that a row merges into the mentor's own contact.
+    Exits with 1 when a row is refused or wrong.
+    """
     from mentor_pipeline.cli.installation import installation
     from mentor_pipeline.operator import reports
 
     here = installation()
     found = reports.preflight(here.warehouse, here.program, file)
     Terminal(as_json=as_json).result(found, *show.preflight(found))
-    if found.refused:
+    if found.refused or found.wrong:
         raise typer.Exit(FAILED)
 
 

@@ -6,7 +6,9 @@ control characters, so that no value can steer a terminal.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
@@ -22,17 +24,35 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mentor_pipeline.operator.config_check import Line
-    from mentor_pipeline.operator.reports import Changes, Conflicts, Preflight, Status, Why
+    from mentor_pipeline.operator.reports import Changes, Conflicts, Preflight, Problems, Status, Why
     from mentor_pipeline.operator.runs import FailedCheck, ImportRun, InboxRun, RunOutcome
 
 CHANGES_SHOWN: Final = 100
 CONFLICTS_SHOWN: Final = 50
 FINDINGS_SHOWN: Final = 50
+PROBLEMS_SHOWN: Final = 100
+SHORT_ID: Final = 8
+"""Characters of a conflict's id, behind `conflict-`, that are shown and enough to name it."""
 _CHECK_ROWS_SHOWN: Final = 5
 _WARNINGS_SHOWN: Final = 10
+_HELD: Final = "mn_gb_import_held"
 _SECONDS_A_MINUTE: Final = 60
+_MENTOR_WIDTH: Final = 25
+"""Beside it, an id and a value fit into 80 columns."""
 
-_SEVERITY_STYLES: Final = {"high": "red", "medium": "yellow", "low": "dim"}
+_PROBLEM_STYLES: Final = {"error": "red", "warning": "yellow"}
+_SOURCES: Final = {"raw_gb_full_contacts": "Givebutter", "rules": ""}
+_LABELS: Final = {"last_modified_at": "modified", "changed_at": "changed", "completeness": "complete"}
+_VALUES: Final = {
+    "contact_selection": "contact",
+    "external_id_collision": "contact",
+    "phone_mismatch": "phone",
+    "email_mismatch": "e-mail",
+    "phone": "phone",
+    "personal_email": "e-mail",
+    "uga_email": "e-mail",
+}
+"""What a conflict's options are values of: by its type, else by the field in its context."""
 _ROLE_STYLES: Final = {"winner": "green", "undecided": "bold yellow", "loser": "yellow", "rejected": "dim"}
 
 
@@ -125,10 +145,21 @@ def run(outcome: RunOutcome) -> list[RenderableType]:
     shown: list[RenderableType] = [Text(head, "bold green" if outcome.success else "bold red")]
     if tables := _tables(outcome):
         shown.append(tables)
-    shown += [_check(check) for check in outcome.failed_checks]
+    shown += found_by_checks(outcome)
     shown += [Text(f"Warning: {plain(text)}", "yellow") for text in outcome.warnings[:_WARNINGS_SHOWN]]
     if len(outcome.warnings) > _WARNINGS_SHOWN:
         shown.append(Text(f"and {len(outcome.warnings) - _WARNINGS_SHOWN} more warnings", "yellow"))
+    return shown
+
+
+def found_by_checks(outcome: RunOutcome) -> list[RenderableType]:
+    """What checks found, one line each, the rows of errors only; and where the other rows are."""
+    shown = [_check(check) for check in outcome.failed_checks]
+    if shown:
+        where = (
+            "Whom that concerns: `mentor-pipeline problems` and `conflicts list`, --json, or Checks in Dagster's UI."
+        )
+        shown.append(Text(where, "dim"))
     return shown
 
 
@@ -170,25 +201,56 @@ def _tables(outcome: RunOutcome) -> RenderableType | None:
     return grid("", ["table", "rows>", "rows written>", "step took>"], rows) if rows else None
 
 
+def _headline(description: str) -> str:
+    """`2 mentors are held.` of `2 mentors are held: Ada Elm, Ben Birch. Decide ...`."""
+    return f"{re.split(r': |[.] ', description, maxsplit=1)[0].rstrip('.')}."
+
+
 def _check(check: FailedCheck) -> RenderableType:
-    style = "red" if check.severity == "error" else "yellow"
-    head = Text(f"{check.severity.capitalize()}: {check.asset}, check {check.check}: {plain(check.description)}", style)
+    if check.severity == "warning":
+        return Text(f"Warning: {_headline(plain(check.description))}", "yellow")
+    head = Text(f"Error: {check.asset}, check {check.check}: {plain(check.description)}", "red")
     if not check.rows:
         return head
     rows = [[plain(value) for value in row.values()] for row in check.rows[:_CHECK_ROWS_SHOWN]]
     is_cut = len(check.rows) > _CHECK_ROWS_SHOWN
-    tail = [Text(f"The first {_CHECK_ROWS_SHOWN}; more in Dagster's UI and with --json.", "dim")] if is_cut else []
+    tail = [Text(f"The first {_CHECK_ROWS_SHOWN} of them.", "dim")] if is_cut else []
     return Group(head, grid("", list(check.rows[0]), rows), *tail)
 
 
+def export(outcome: RunOutcome, file: Mapping[str, Any], *, messages: bool) -> list[RenderableType]:
+    """What was written, who is not in it, and what to do with it."""
+    if not outcome.success:
+        return run(outcome)
+    paths = ", ".join(file["paths"])
+    shown: list[RenderableType] = [
+        Text(f"export: done in {duration(outcome.seconds)}, run {outcome.run_id}", "bold green"),
+        Text(plain(file["message"])),
+    ]
+    shown += [Text(f"Warning: {plain(text)}", "yellow") for text in file["warnings"]]
+    shown += [_check(check) for check in outcome.failed_checks if check.asset != _HELD]  # the message has them
+    if not paths:
+        nothing = "Nothing needs loading into the texting platform." if messages else "Nothing needs importing."
+        return [*shown, Text(f"\n{nothing}", "bold")]
+    shown.append(Text(paths))
+    again = ", unless that was done before" if file["unchanged"] else ""
+    step = (
+        f"load it into the texting platform{again}."
+        if messages
+        else f"import it in Givebutter (Contacts, Import){again}; then `mentor-pipeline sync`."
+    )
+    return [*shown, next_step(step)]
+
+
 def imported(done: ImportRun) -> list[RenderableType]:
-    """What a file brought."""
+    """What a file brought; nothing of one that was rejected, which `run_failed` or `rejected` tells."""
+    if done.is_repeat and done.ledger is not None:
+        return [Text(f"{done.file}: {already_imported(done.ledger)}", "yellow")]
     shown = run(done.outcome)
     if done.ledger is not None and done.ledger["run_id"] != done.outcome.run_id:
         shown.append(Text(f"{done.file}: {already_imported(done.ledger)}", "yellow"))
-    elif done.ledger is not None:
-        style = "green" if done.ledger["status"] == "completed" else "red"
-        shown.append(Text(f"{done.file}: {done.ledger['status']}. {plain(done.ledger['message'])}", style))
+    elif done.ledger is not None and done.ledger["status"] == "completed":
+        shown.append(Text(f"{done.file}: completed. {plain(done.ledger['message'])}", "green"))
         told = {
             label.replace("_", " "): done.ledger[label]
             for label in ("mentors_matched", "new_contact_ids_captured", "duplicates_detected")
@@ -203,10 +265,23 @@ def inbox(done: InboxRun) -> list[RenderableType]:
     """What was done with every file of the inbox."""
     shown: list[RenderableType] = []
     for one in done.imported:
-        shown += imported(one)
+        if not is_rejected(one):
+            shown += imported(one)
     shown += [Text(f"{file.name}: put into {file.folder}/. {plain(file.note)}") for file in done.put_away]
     shown += [Text(f"{file.name}: left there; {plain(file.reason)}", "yellow") for file in done.waiting]
-    return shown or [Text("The inbox is empty.")]
+    return shown or ([] if done.imported else [Text("The inbox is empty.")])
+
+
+def is_rejected(done: ImportRun) -> bool:
+    """True when the file itself is what failed: trying again would not help."""
+    return done.ledger is not None and done.ledger["status"] == "rejected"
+
+
+def rejected(done: ImportRun) -> str:
+    """Why a file was rejected, and where it is now."""
+    why = plain(done.ledger["message"]) if done.ledger else ""
+    told = why if why.startswith(done.file) else f"{done.file}: {why}"
+    return f"{told} It is in {done.put_into} now." if done.put_into else told
 
 
 # -- reports --------------------------------------------------------------------------------------------------------
@@ -238,7 +313,11 @@ def _standing(found: Status) -> list[RenderableType]:
     parts: list[RenderableType] = [
         counts(f"\nMentors: {found.mentors:,}", found.by_status),
         grid("\nTheir contacts", ["", "found by", ">"], matched),
-        Text(f"\nImport file: {found.import_rows:,} rows ready, {sum(found.held.values()):,} withheld", "bold"),
+        Text(
+            f"\nImport file: {number(found.import_rows, 'mentor')} can be sent, {found.differing:,} differ from "
+            f"Givebutter; {sum(found.held.values()):,} withheld",
+            "bold",
+        ),
     ]
     for title, counted in (
         ("", found.held),
@@ -249,6 +328,8 @@ def _standing(found: Status) -> list[RenderableType]:
     ):
         if counted:
             parts.append(counts(title, counted))
+        if title == "\nWarnings" and (found.errors or found.warnings):
+            parts.append(Text("Whom they concern, and what to do: `mentor-pipeline problems`.", "dim"))
     parts.append(Text(f"\nContacts: {found.contacts:,} known, as of {plain(found.contacts_known_at) or 'never'}"))
     parts.append(Text(f"Groups of duplicates: {found.duplicate_groups:,}"))
     parts.append(Text(f"Newest import file: {found.newest_export or 'none yet'}"))
@@ -258,7 +339,8 @@ def _standing(found: Status) -> list[RenderableType]:
 def why(found: Why) -> list[RenderableType]:
     """Why a mentor is linked as they are."""
     mentor = found.mentor
-    alias = f" (asked for as {found.asked})" if found.asked != found.mn_id else ""
+    how = "asked for as" if found.found_by == "id" else f"found by the {found.found_by}"
+    alias = f" ({how} {plain(found.asked)})" if found.asked != found.mn_id else ""
     shown: list[RenderableType] = [
         Text(f"{plain(mentor['full_name'])}, mentor {found.mn_id} of {found.year}{alias}", "bold"),
         Text(lines(mentor["phone"], mentor["personal_email"], mentor["uga_email"], mentor["status_text"])),
@@ -277,7 +359,7 @@ def why(found: Why) -> list[RenderableType]:
     else:
         shown.append(Text("\nNo contact has this mentor's id, phone or e-mail."))
     for conflict in found.conflicts:
-        text = f"\nUndecided: {conflict['conflict_type']}, `mentor-pipeline conflicts show {conflict['id']}`"
+        text = f"\nUndecided: {conflict['conflict_type']}, `mentor-pipeline conflicts show {short_id(conflict['id'])}`"
         shown.append(Text(text, "yellow"))
     if found.held:
         shown.append(Text(f"\nWithheld from the import file: {found.held['reason']}", "yellow"))
@@ -300,12 +382,16 @@ def _candidate(row: Mapping[str, Any]) -> list[RenderableType]:
         ("in common", shared or "nothing"),
     ]
     if row["score"] is not None:
-        scored = (row["score_parts"] or {}).items()
-        parts = " + ".join(f"{part.replace('_', ' ')} {points:g}" for part, points in scored if points)
-        facts.append(("score", f"{parts or '0'} = {row['score']:g}; {row['completeness']} % complete"))
+        facts.append(("score", f"{_sum_of(row['score_parts'], row['score'])}; {row['completeness']} % complete"))
     fate = "undecided" if row["is_undecided"] else row["role"]
     head = Text.assemble((fate, _ROLE_STYLES[fate]), f"  {row['contact_id']}  {plain(name)}")
     return [head, Padding(grid("", ["", ""], [fact for fact in facts if fact[1]]), (0, 0, 0, 2))]
+
+
+def _sum_of(parts: Mapping[str, float] | None, score: float) -> str:
+    """How a score adds up: `campaign tag 500 + phone 50 = 550`."""
+    added = " + ".join(f"{part.replace('_', ' ')} {points:g}" for part, points in (parts or {}).items() if points)
+    return f"{added or '0'} = {score:g}"
 
 
 def changes(found: Changes) -> list[RenderableType]:
@@ -340,43 +426,52 @@ def changes(found: Changes) -> list[RenderableType]:
 
 
 def conflicts(found: Conflicts) -> list[RenderableType]:
-    """What waits for a decision."""
+    """What waits for a decision, by type; the recommended option has a star."""
     if not found.rows:
         return [Text(f"No {found.status} conflicts." if found.status else "No conflicts.")]
-    rows = [
-        (
-            Text(row["severity"], _SEVERITY_STYLES.get(row["severity"], "")),
-            row["id"],
-            f"{row['mn_id']} {plain(row['full_name'])}".strip(),
-            row["conflict_type"],
-            _short_option(row["option_a"]),
-            _short_option(row["option_b"]),
-            row["recommended_option"] or "",
-            *([] if found.status else [row["status"]]),
-        )
-        for row in found.rows[:CONFLICTS_SHOWN]
-    ]
-    columns = ["", "id", "mentor", "about", "a", "b", "recommended", *([] if found.status else ["status"])]
-    shown: list[RenderableType] = [grid(number(len(found.rows), "conflict"), columns, rows)]
+    shown: list[RenderableType] = []
+    for kind, rows in groupby(found.rows[:CONFLICTS_SHOWN], key=lambda row: str(row["conflict_type"])):
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(max_width=_MENTOR_WIDTH)
+        table.add_column(overflow="fold")
+        for row in rows:
+            status = "" if found.status else row["status"]
+            options = lines(*(_short_option(row, choice) for choice in ("a", "b")))
+            table.add_row(lines(short_id(row["id"]), status), _whose(row), options)
+        space = "\n" if shown else ""
+        shown += [Text(f"{space}{kind}: {found.by_type[kind]:,}", "bold"), table]
     if len(found.rows) > CONFLICTS_SHOWN:
-        shown.append(Text(f"and {len(found.rows) - CONFLICTS_SHOWN:,} more (--json gives all)", "dim"))
+        shown.append(Text(f"and {len(found.rows) - CONFLICTS_SHOWN:,} more (--type or --json gives them)", "dim"))
+    if any(row["recommended_option"] for row in found.rows[:CONFLICTS_SHOWN]):
+        shown.append(Text("\n* recommended", "dim"))
     shown.append(next_step("see one whole with `mentor-pipeline conflicts show ID`."))
     return shown
 
 
-def _short_option(option: Mapping[str, Any]) -> str:
-    value = option["value"]
-    if "what" in option:
-        return plain(option["what"])
-    name = option.get("name")
-    return lines(identifier(value), name) if name else plain(value)
+def short_id(conflict_id: str) -> str:
+    """How a conflict's id begins: enough to name it in every command."""
+    return conflict_id.removeprefix("conflict-")[:SHORT_ID]
+
+
+def _whose(row: Mapping[str, Any]) -> str:
+    return f"{row['mn_id'] or ''} {plain(row['full_name'])}".strip()
+
+
+def _short_option(row: Mapping[str, Any], choice: str) -> str:
+    option = row[f"option_{choice}"]
+    mark = "*" if row["recommended_option"] == choice else " "
+    name = plain(option.get("name")) if _VALUES.get(row["conflict_type"]) == "contact" else ""
+    about = plain(option["what"]) if "what" in option else f"{identifier(option['value'])} {name}"
+    return f"{choice}{mark} {about}".rstrip()
 
 
 def conflict(row: Mapping[str, Any]) -> list[RenderableType]:
     """One conflict, its options side by side."""
-    option_a, option_b = row["option_a"], row["option_b"]
-    labels = list(dict.fromkeys([*option_a, *option_b]))
-    sides = [(label.replace("_", " "), _side(label, option_a), _side(label, option_b)) for label in labels]
+    kind = _VALUES.get(row["conflict_type"]) or _VALUES.get((row["context"] or {}).get("field", ""), "value")
+    option_a, option_b = (_told_of_option(row[name], kind) for name in ("option_a", "option_b"))
+    labels = sorted(dict.fromkeys([*option_a, *option_b]), key=lambda label: label != kind)
+    sides = [(label, option_a.get(label, ""), option_b.get(label, "")) for label in labels]
     shown: list[RenderableType] = [
         Text(f"{row['conflict_type']} of {plain(row['full_name'])}, mentor {row['mn_id']}", "bold"),
         Text(
@@ -384,8 +479,9 @@ def conflict(row: Mapping[str, Any]) -> list[RenderableType]:
         ),
         grid("", ["", "a", "b"], sides),
     ]
-    if row["context"]:
-        shown.append(grid("\nAbout it", ["", ""], labelled(row["context"])))
+    about = [(label.replace("_", " "), _told(label, value)) for label, value in (row["context"] or {}).items()]
+    if about := [fact for fact in about if fact[1]]:
+        shown.append(grid("\nAbout it", ["", ""], about))
     if row["recommended_option"]:
         shown.append(Text(f"\nRecommended: {row['recommended_option']}", "green"))
     if row["recommendation_reason"]:
@@ -396,19 +492,64 @@ def conflict(row: Mapping[str, Any]) -> list[RenderableType]:
     return shown
 
 
-def _side(label: str, option: Mapping[str, Any]) -> str:
-    value = option.get(label)
-    return identifier(value) if label == "value" else plain(value)
+def _told_of_option(option: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """What an option says, by label; what is not there is left out."""
+    labels = {"value": kind, **_LABELS}
+    told = {labels.get(part, part.replace("_", " ")): _told(part, value) for part, value in option.items()}
+    if "what" in option and not str(option["value"]).isdecimal():
+        del told[kind]  # `what` says it in words
+    if option.get("score_parts") and option.get("score") is not None:
+        told["score"] = _sum_of(option["score_parts"], option["score"])
+        del told["score parts"]
+    return {label: text for label, text in told.items() if text}
+
+
+def _told(label: str, value: object) -> str:
+    """A value of a conflict in an operator's words: ids as they are written elsewhere, no names of tables."""
+    if label == "value" or label.endswith("_id"):
+        return identifier(value)
+    if label == "source":
+        return _SOURCES.get(str(value), plain(value))
+    if label.endswith("_at") and isinstance(value, str):
+        return plain(datetime.fromisoformat(value))
+    if label == "completeness":
+        return f"{value} %"
+    if label in {"matched_on", "field"}:
+        return plain(value).replace("_", " ")
+    return plain(value)
+
+
+def problems(found: Problems) -> list[RenderableType]:
+    """What is wrong, by type: how many, and each with whom, what and since when."""
+    if not found.rows:
+        return [Text("No open errors or warnings.")]
+    shown: list[RenderableType] = [counts(f"{len(found.rows):,} open errors and warnings", found.by_type)]
+    for (severity, kind), rows in groupby(
+        found.rows[:PROBLEMS_SHOWN], key=lambda row: (str(row["severity"]), str(row["type"]))
+    ):
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(max_width=_MENTOR_WIDTH)
+        table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(_whose(row), f"{plain(row['message'])} Since {plain(row['first_seen_at'])}.")
+        style = _PROBLEM_STYLES.get(severity, "")
+        shown += [Text.assemble("\n", (severity, style), (f"  {kind}", "bold")), table]
+    if len(found.rows) > PROBLEMS_SHOWN:
+        shown.append(
+            Text(f"and {len(found.rows) - PROBLEMS_SHOWN:,} more (--type, --mentor or --json gives them)", "dim")
+        )
+    return shown
 
 
 def preflight(found: Preflight) -> list[RenderableType]:
     """What Givebutter will say to a file."""
-    verdict = (
-        Text(f"Givebutter would refuse {found.refused:,} of {found.rows:,} rows of {found.file}.", "bold red")
-        if found.refused
+    faults = [f"refuse {found.refused:,}"] if found.refused else []
+    faults += [f"take {found.wrong:,} wrongly"] if found.wrong else []
+    shown: list[RenderableType] = [
+        Text(f"{found.file}, {number(found.rows, 'row')}: Givebutter would {' and '.join(faults)}.", "bold red")
+        if faults
         else Text(f"Givebutter should take all {found.rows:,} rows of {found.file}.", "bold green")
-    )
-    shown: list[RenderableType] = [verdict]
+    ]
     if found.unknown_columns:
         text = (
             f"Not judged, since neither the template nor the year file has them: {plain(list(found.unknown_columns))}"
@@ -416,7 +557,7 @@ def preflight(found: Preflight) -> list[RenderableType]:
         shown.append(Text(text, "yellow"))
     rows = [
         (
-            plain(row["line"]),
+            identifier(row["row"]),
             Text(row["verdict"], "red" if row["verdict"] == "refused" else "yellow"),
             f"{plain(row['external_id'])} {plain(row['name'])}".strip(),
             plain(row["column"]),
@@ -425,7 +566,7 @@ def preflight(found: Preflight) -> list[RenderableType]:
         for row in found.findings[:FINDINGS_SHOWN]
     ]
     if rows:
-        shown.append(grid("", ["line>", "", "who", "column", "why"], rows))
+        shown.append(grid("", ["row>", "", "who", "column", "why"], rows))
     if len(found.findings) > FINDINGS_SHOWN:
         shown.append(Text(f"and {len(found.findings) - FINDINGS_SHOWN:,} more (--json gives all)", "dim"))
     known = f"as of {plain(found.contacts_known_at)}" if found.contacts_known_at else "but no contacts are known yet"

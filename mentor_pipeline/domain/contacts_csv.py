@@ -145,6 +145,7 @@ class ContactsFile:
         has_unknown_ids: True when a row's id itself could not be read, so nobody can be called missing.
         told_everything: True when the file carries every column that is kept and no row was set aside.
         known_at: as of when the file tells; None when nothing in it or in its name says so.
+        known_by: what says so, in words.
     """
 
     contacts: pl.DataFrame
@@ -155,6 +156,7 @@ class ContactsFile:
     has_unknown_ids: bool
     told_everything: bool
     known_at: datetime | None
+    known_by: str
 
 
 def kind_of(head: bytes, name: str = "file") -> FileKind:
@@ -163,14 +165,14 @@ def kind_of(head: bytes, name: str = "file") -> FileKind:
         header = read_header(head[:_HEAD_BYTES], name)
     except FileRejectedError:
         return FileKind.OTHER
+    if header[0].casefold() == "errors":  # whatever stands beside it: labels of the file that was imported, or keys
+        return FileKind.FAILURES
     labels = {label.casefold() for label in header}
     has_names = {"first name", "last name"} <= labels
     if any(_COMPANY.fullmatch(label) for label in labels) and not has_names:
         return FileKind.COMPANIES
     if CONTACT_ID.casefold() in labels:
         return FileKind.IMPORT if labels & _ONLY_IMPORT and not labels & _ONLY_EXPORT else FileKind.CONTACTS
-    if header[0].casefold() == "errors":
-        return FileKind.FAILURES
     return FileKind.OTHER
 
 
@@ -209,6 +211,7 @@ def read_contacts(data: bytes, name: str, *, now: datetime) -> ContactsFile:
     typed = typed.filter(good)
     if custom:
         typed = typed.with_columns(custom_fields=_custom_fields(cells.filter(good), custom))
+    known_at, known_by = _known_at(typed, name, now)
     bad_ids = cells.filter(~good).select(_typed(pl.col(columns["contact_id"]), "contact_id")).to_series()
     return ContactsFile(
         contacts=canonical_contacts(typed.drop("row")),
@@ -218,7 +221,8 @@ def read_contacts(data: bytes, name: str, *, now: datetime) -> ContactsFile:
         set_aside_ids=tuple(bad_ids.drop_nulls().unique().sort()),
         has_unknown_ids=bad_ids.has_nulls(),
         told_everything=not set_aside and set(columns) == set(_COLUMNS.values()),
-        known_at=_known_at(typed, name, now),
+        known_at=known_at,
+        known_by=known_by,
     )
 
 
@@ -333,20 +337,20 @@ def _custom_fields(cells: pl.DataFrame, custom: dict[str, str]) -> pl.Series:
     )
 
 
-def _known_at(typed: pl.DataFrame, name: str, now: datetime) -> datetime | None:
-    """As of when a file tells: the newest time in it, or the date in its name where that is later (R12).
+def _known_at(typed: pl.DataFrame, name: str, now: datetime) -> tuple[datetime | None, str]:
+    """As of when a file tells, and what says so: the newest time in it, or the date in its name where that is later.
 
-    The date counts from its first moment: the file is at least that new. Nothing later than now is believed.
+    The date counts from its first moment: the file is at least that new. Nothing later than now is believed (R12).
     """
-    evidence: list[datetime] = []
+    evidence: list[tuple[datetime, str]] = []
     for column in _TIME_COLUMNS.values():
         if column in typed.columns:
             newest = typed.select(pl.col(column).filter(pl.col(column) <= now).max()).item()
-            evidence += [newest] if newest is not None else []
+            evidence += [(newest, "the newest time in it")] if newest is not None else []
     for match in _DATE_IN_NAME.finditer(name):
         try:
             date = datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
         except ValueError:  # digits that are no date
             continue
-        evidence += [date] if date <= now else []
-    return max(evidence, default=None)
+        evidence += [(date, "the date in its name")] if date <= now else []
+    return max(evidence, default=(None, ""))

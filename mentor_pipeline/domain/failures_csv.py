@@ -1,8 +1,9 @@
 """Givebutter's `-failed.csv`: why each row of an import was refused, who is in the way, and what to do (R10).
 
 The first column, ERRORS, holds Givebutter's words; the others are its internal keys, in an order that varies, only the
-mapped ones. Each row becomes one problem for a person. The External IDs that Givebutter says are taken are what the
-next preflight learns from it, because a contact that was archived before it was ever seen shows nowhere else.
+mapped ones (the labels of the import file are understood too). Each row becomes one problem for a person. The External
+IDs that Givebutter says are taken are what the next preflight learns from it, because a contact that was archived
+before it was ever seen shows nowhere else.
 """
 
 from __future__ import annotations
@@ -19,13 +20,25 @@ from mentor_pipeline.domain.normalise import clean_text, normalise_mn_id
 from mentor_pipeline.domain.strict_csv import read_sheet, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ERRORS: Final = "errors"
 PROBLEM_TYPE: Final = "import_refused"
 _ID_TAKEN: Final = re.compile(r"contact with External ID \[([^\]]+)\] already exists", re.IGNORECASE)
 _ID_UNKNOWN: Final = re.compile(r"contact with ID \[(\d+)\] does not exist", re.IGNORECASE)
 _IDENTITY: Final = ("id", "external_id", "first_name", "last_name", "primary_email")
+"""Keys by which the rows of a file can be told apart; one of them at least must be there."""
+_LABELS: Final = {
+    "givebutter contact id": "id",
+    "contact external id": "external_id",
+    "first name": "first_name",
+    "last name": "last_name",
+    "primary email": "primary_email",
+}
+DOWNLOAD_AGAIN: Final = (
+    "Nothing of it was imported and the earlier data stays. Download it from Givebutter again and leave it unopened."
+)
+"""What to do about a broken file of this kind."""
 
 _ROWS_SCHEMA: Final = {
     "line": pl.Int64(),
@@ -144,12 +157,19 @@ def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefi
         mn_id_prefix: what stands before the mentor id in an External ID.
 
     Raises:
-        FileRejectedError: no column ERRORS, or no readable CSV (see `strict_csv`).
+        FileRejectedError: no column ERRORS, no column that says whose a row is, or no readable CSV (see `strict_csv`).
     """
-    sheet = read_sheet(data, name)
-    keys = [label.casefold() for label in sheet.header]
+    sheet = read_sheet(data, name, DOWNLOAD_AGAIN)
+    keys = _keys(sheet.header)
     if ERRORS not in keys:
-        raise refusal(name, "there is no column ERRORS, so it is no list of refused rows")
+        raise refusal(name, "there is no column ERRORS, so it is no list of refused rows", DOWNLOAD_AGAIN)
+    if not set(_IDENTITY) & set(keys):
+        raise refusal(
+            name,
+            f"nothing beside ERRORS says whose the rows are: expected one of {', '.join(_IDENTITY)} (as Givebutter "
+            f"names them), but its columns are {', '.join(sheet.header)}",
+            DOWNLOAD_AGAIN,
+        )
     rows: list[dict[str, object]] = []
     problems: list[Problem] = []
     taken: set[str] = set()
@@ -178,6 +198,12 @@ def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefi
         )
         problems.append(_problem(rows[-1], explanations, [row.get(key) or "" for key in _IDENTITY], name))
     return FailuresFile(pl.DataFrame(rows, schema=_ROWS_SCHEMA), tuple(problems), frozenset(taken))
+
+
+def _keys(header: Sequence[str]) -> list[str]:
+    """Givebutter's internal key of each column, also where a column has the label of the import file."""
+    labels = [label.casefold() for label in header]
+    return [label if _LABELS.get(label, label) in labels else _LABELS[label] for label in labels]
 
 
 def taken_external_ids(problems: pl.DataFrame) -> frozenset[str]:

@@ -41,7 +41,7 @@ from mentor_pipeline.domain.normalise import emails, phones
 from mentor_pipeline.domain.strict_csv import read_sheet, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from mentor_pipeline.settings import ProgramYear
 
@@ -59,6 +59,9 @@ CONTACT_COLUMNS: Final = (
 """Columns of `raw_gb_full_contacts` that the preflight reads."""
 
 _ONLY_EXPORT: Final = frozenset({"Primary Phone", "Engage Email Subscribed", "Last Modified (UTC)"})
+_WRITE_AGAIN: Final = (
+    "Nothing was judged. Write it again with `mentor-pipeline export`, or save it as CSV in UTF-8 with commas."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class FilePreflight:
 
     Attributes:
         row_count: rows of the file.
-        findings: what `judge` returns, with the file's `line`, the row's External ID and name.
+        findings: what `judge` returns, with the row's External ID and name; `row` is its number in a spreadsheet.
         unknown_columns: headers that are neither the template's nor a custom field of the year: nothing was judged
             there, and Givebutter takes them only if somebody maps them by hand.
     """
@@ -84,6 +87,7 @@ def judge(
     program: ProgramYear,
     *,
     taken_external_ids: Collection[str] = frozenset(),
+    numbers: Sequence[int] = (),
 ) -> pl.DataFrame:
     """Say of every import row what Givebutter would do with it that it should not (R10).
 
@@ -106,12 +110,15 @@ def judge(
         mentors: mn_id, gb_contact_id of all mentors of the year: whose a contact is.
         program: prefix of External IDs, custom fields.
         taken_external_ids: External IDs that a `-failed.csv` taught are taken (`taken_external_ids`).
+        numbers: what a person calls each row; when empty as in a spreadsheet, below a header: 2, 3, ...
 
     Returns:
         `FINDINGS`, one row for each fault or notice, in order of the rows: row (0-based), verdict, kind, column,
         words (as Givebutter would say it), detail (for an operator: who is in the way, what to do), contact_id.
     """
     frame = prepared(rows, program)
+    shown = pl.Series(numbers or range(2, frame.height + 2), dtype=pl.Int64)
+    frame = frame.with_columns(number=shown)
     found = [
         *_judge_ids(frame, contacts),
         *_judge_external_ids(frame, contacts, taken_external_ids),
@@ -190,13 +197,15 @@ def preflight_file(
     Raises:
         FileRejectedError: no readable CSV (with the line), or no file for Givebutter to import.
     """
-    sheet = read_sheet(data, name)
-    labels = set(sheet.header)
-    if (
-        kind_of(data, name) in {FileKind.FAILURES, FileKind.COMPANIES}
-        or labels & _ONLY_EXPORT
-        or not labels & {EXTERNAL_ID, LAST_NAME}
-    ):
+    sheet = read_sheet(data, name, _WRITE_AGAIN)
+    labels, kind = set(sheet.header), kind_of(data, name)
+    if kind is FileKind.FAILURES:
+        raise refusal(
+            name,
+            "these are rows that Givebutter refused (first column ERRORS)",
+            "Nothing was judged. Read it with `mentor-pipeline import-failures`.",
+        )
+    if kind is FileKind.COMPANIES or labels & _ONLY_EXPORT or not labels & {EXTERNAL_ID, LAST_NAME}:
         raise refusal(
             name,
             f"this is no file for Givebutter to import; its columns are {', '.join(sheet.header[:5])}, ...",
@@ -204,9 +213,7 @@ def preflight_file(
         )
     rows = sheet.cells.rename({str(position): label for position, label in enumerate(sheet.header)})
     cells = prepared(rows, program)
-    findings = judge(rows, contacts, mentors, program, taken_external_ids=taken_external_ids).with_columns(
-        line=pl.col("row").map_elements(sheet.line, return_dtype=pl.Int64)
-    )
+    findings = judge(rows, contacts, mentors, program, taken_external_ids=taken_external_ids, numbers=sheet.numbers)
     named = cells.select(
         "row",
         external_id=pl.col(EXTERNAL_ID),
@@ -215,7 +222,9 @@ def preflight_file(
     known = {*TEMPLATE, *program.custom_fields}
     return FilePreflight(
         row_count=rows.height,
-        findings=findings.join(named, on="row", how="left", maintain_order="left"),
+        findings=findings.join(named, on="row", how="left", maintain_order="left").with_columns(
+            row=pl.Series(sheet.numbers, dtype=pl.Int64).gather(findings["row"])
+        ),
         unknown_columns=tuple(label for label in sheet.header if label not in known),
     )
 
@@ -349,7 +358,7 @@ def _judge_external_ids(frame: pl.DataFrame, contacts: pl.DataFrame, taken: Coll
 
 def _same_rows(column: str) -> pl.Expr:
     """The rows that share a value, as a person counts them."""
-    return (pl.col("row") + 1).cast(pl.String).str.join(" and ").over(column)
+    return pl.col("number").cast(pl.String).str.join(" and ").over(column)
 
 
 def _shown(contacts: pl.DataFrame) -> pl.Series:
@@ -385,7 +394,7 @@ def _judge_merges(frame: pl.DataFrame, contacts: pl.DataFrame, mentors: pl.DataF
     of_rows = (
         new_keys.join(after, on=["key", "first", "last"], suffix="_other")
         .filter(pl.col("row") != pl.col("row_other"))
-        .select("row", "own_mn_id", "key", "row_other", contact_id="own_id")
+        .select("row", "own_mn_id", "key", "row_other", "number", contact_id="own_id")
     )
     merges = of_contacts.unique(["row", "contact_id"], keep="first", maintain_order=True).join(
         _owners(active, mentors), on="contact_id", how="left", maintain_order="left"
@@ -426,10 +435,10 @@ def _judge_merges(frame: pl.DataFrame, contacts: pl.DataFrame, mentors: pl.DataF
                 pl.lit(value=True),
                 "merges_with_row",
                 CONTACT_ID,
-                pl.format("The row merges with row [{}].", pl.col("row_other") + 1),
+                pl.format("The row merges with row [{}].", "number"),
                 pl.format(
                     "Row {} has {}, so Givebutter would make one contact of the two. Create one of them by hand.",
-                    pl.col("row_other") + 1,
+                    "number",
                     same,
                 ),
                 verdict=WRONG,
@@ -478,12 +487,13 @@ def _contact_keys(active: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keys_after(frame: pl.DataFrame, active: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-    """row, own_id, first, last, key: what each row leaves behind, its contact's e-mails and phones among them."""
+    """row, number, own_id, first, last, key: what each row leaves behind, its contact's e-mails and phones too."""
     of_contact = frame.select("row", "own_id").join(
         _contact_keys(active, wanted), left_on="own_id", right_on="contact_id"
     )
     keys = pl.concat([_row_keys(frame), of_contact.select("row", "key")]).unique()
-    return keys.join(frame.select("row", "own_id", *_name_key(FIRST_NAME, LAST_NAME)), on="row").sort("row", "key")
+    names = frame.select("row", "number", "own_id", *_name_key(FIRST_NAME, LAST_NAME))
+    return keys.join(names, on="row").sort("row", "key")
 
 
 def _owners(active: pl.DataFrame, mentors: pl.DataFrame) -> pl.DataFrame:

@@ -86,8 +86,12 @@ def submission_rows(table: str, submissions: Iterable[Mapping[str, Any]], form: 
 
 
 def merge_submissions(known: pl.DataFrame, listed: pl.DataFrame, *, year: int, now: datetime) -> pl.DataFrame:
-    """Lay a form's submissions, read whole, over the year's rows known of it; see `merge_listing`."""
-    return merge_listing(known, listed.with_columns(year=pl.lit(year, dtype=pl.Int32)), key="submission_id", now=now)
+    """Lay a form's submissions, read whole, over the year's rows known of it; see `merge_listing`.
+
+    One whose time cannot be read counts as submitted when it was first seen.
+    """
+    rows = merge_listing(known, listed.with_columns(year=pl.lit(year, dtype=pl.Int32)), key="submission_id", now=now)
+    return rows.with_columns(submitted_at=pl.coalesce("submitted_at", "first_seen_at"))
 
 
 def missing_questions(questions: Mapping[str, Mapping[str, Any]], fields: Mapping[str, str]) -> list[str]:

@@ -47,7 +47,7 @@ _KNOWN: Final = (
     "missing_since",
     "last_seen_at",
 )
-_GONE: Final = "It no longer exists in Givebutter: it was deleted, or merged into another contact."
+GONE: Final = "It no longer exists in Givebutter: it was deleted, or merged into another contact."
 _NOTHING_TO_TAKE_BACK: Final = (
     "the log knows of nothing to take back: not {} from here, taken back since, or gone from Givebutter"
 )
@@ -259,11 +259,11 @@ class Archivist:
         except MentorPipelineError as error:
             failed = replace(move, state="failed", error=str(error))
             self.warehouse.append(LOG, self._log_row(kind, failed, "failed"))
-            if _concerns_every_call(error):
+            if concerns_every_call(error):
                 raise
             return failed
         if answer == "gone":
-            gone = replace(move, state="gone", error=_GONE)
+            gone = replace(move, state="gone", error=GONE)
             self.warehouse.append(LOG, self._log_row(kind, gone, "failed"))
             return gone
         state: Literal["done", "already"] = "done" if is_unheard else answer
@@ -312,7 +312,7 @@ class Archivist:
                 learned = learn(
                     transaction.read_or_empty(_CONTACTS),
                     reading,
-                    full_read_at=_full_read_at(transaction),
+                    full_read_at=full_read_at(transaction),
                     now=begun_at,
                     mn_id_prefix=self.program.mn_id_prefix,
                 )
@@ -513,14 +513,15 @@ def _told_by_log(reader: Reader) -> list[Reading]:
     )
     readings: list[tuple[datetime, Reading]] = []
     for column in ("external_id", "archived_at"):
-        told = told_by_log(log, known, column, _full_read_at(reader))
+        told = told_by_log(log, known, column, full_read_at(reader))
         if told.height:
             as_of: datetime = told["at"].max()  # type: ignore[assignment]
             readings.append((as_of, Reading(canonical_contacts(told.drop("at")), as_of, "api")))
     return [reading for _, reading in sorted(readings, key=lambda one: one[0])]
 
 
-def _full_read_at(reader: Reader) -> datetime | None:
+def full_read_at(reader: Reader) -> datetime | None:
+    """When all contacts were last read; None when they never were."""
     reads = reader.read_or_empty("source_reads").filter(source=CONTACTS_SOURCE)
     return reads["full_read_at"].max()  # type: ignore[return-value]
 
@@ -558,7 +559,7 @@ def _hindered(move: ContactMove, why_not: str | None) -> ContactMove:
     return move if why_not is None else replace(move, state="failed", error=f"Nothing was done: {why_not}.")
 
 
-def _concerns_every_call(error: MentorPipelineError) -> bool:
+def concerns_every_call(error: MentorPipelineError) -> bool:
     """True when no other contact would fare better: the key is missing or refused."""
     return isinstance(error, ConfigError) or (isinstance(error, ApiError) and error.status == HTTPStatus.UNAUTHORIZED)
 

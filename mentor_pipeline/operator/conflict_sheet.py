@@ -130,13 +130,9 @@ def read_decisions(path: Path) -> list[Decision]:
         FileRejectedError: it cannot be read, is no such sheet, or a row has words but no decision.
     """
     try:
-        sheet = read_sheet(path.read_bytes(), path.name)
+        sheet = read_sheet(path.read_bytes(), path.name, _SAVE_AGAIN)
     except OSError as error:
         msg = f"{path.name} cannot be read: {error.strerror}. Nothing was decided."
-        raise FileRejectedError(msg) from error
-    except FileRejectedError as error:
-        said = str(error).partition(" Nothing of it was imported")[0]
-        msg = f"{said} {_SAVE_AGAIN}"
         raise FileRejectedError(msg) from error
     lacking = [name for name in _READ_BACK[:2] if name not in sheet.header]
     if lacking:

@@ -22,7 +22,7 @@ from mentor_pipeline.domain.import_cells import chosen_messages, harmless, owned
 from mentor_pipeline.domain.import_format import NOTES
 from mentor_pipeline.domain.outreach import sms_segments
 from mentor_pipeline.domain.status import CATEGORIES
-from mentor_pipeline.errors import ExportRefusedError
+from mentor_pipeline.errors import ExportRefusedError, WrongUseError
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def write_import_file(
         selection: which rows; those that differ when None.
 
     Raises:
-        ExportRefusedError: contact data too old, a filter that fits nobody, or a file that cannot be written; earlier
-            files are as they were.
+        WrongUseError: a filter that fits nobody.
+        ExportRefusedError: contact data too old, or a file that cannot be written; earlier files are as they were.
     """
     selection = selection or Selection()
     warnings = _judge_age(source.knowledge_at, now, program, selection)
@@ -193,7 +193,8 @@ def write_messages_file(
         selection: statuses, shifts and split; all when None.
 
     Raises:
-        ExportRefusedError: a filter that fits nobody, or a file that cannot be written.
+        WrongUseError: a filter that fits nobody.
+        ExportRefusedError: a file that cannot be written.
     """
     selection = selection or Selection()
     chosen, problems = chosen_messages(messages)
@@ -209,7 +210,12 @@ def write_messages_file(
             message=harmless(pl.col("message_text")),
         )
     )
-    warnings = tuple(problem.message for problem in problems if problem.field_name == "message_text")
+    warnings = tuple(
+        f"Campaigns {problem.current_value} all have a text message for {len(problem.context['mn_ids'])} mentors; the "
+        f"file has room for one: that of {str(problem.current_value).split(', ')[0]} was taken."
+        for problem in problems
+        if problem.field_name == "message_text"
+    )
     if rows.is_empty():
         return ExportResult((), 0, "No text message for anybody: no campaign has one, or nobody may get it.")
     parts = _parts(rows, selection)
@@ -266,15 +272,8 @@ def _shown_age(age: timedelta) -> str:
 
 
 def _chosen(mentors: pl.DataFrame, selection: Selection) -> pl.DataFrame:
-    """The mentors that the filters mean; a filter that fits nobody is a mistake."""
-    if selection.split is not None and selection.split < 1:
-        msg = f"A file needs at least 1 row, not {selection.split}. No file was written."
-        raise ExportRefusedError(msg)
-    status_tags = mentors["statuses"].explode().drop_nulls().unique().sort().to_list()
-    known = {value.lower() for value in (*CATEGORIES, *status_tags)}
-    _refuse_unknown("status", selection.statuses, known, [*CATEGORIES, *status_tags])
-    shifts = mentors["shift_preference"].drop_nulls().unique().sort().to_list()
-    _refuse_unknown("shift", selection.shifts, {shift.lower() for shift in shifts}, shifts)
+    """The mentors that the filters mean."""
+    refuse_mistakes(mentors, selection)
     wanted = [pl.lit(value=True)]
     if selection.statuses:
         statuses = [status.lower() for status in selection.statuses]
@@ -290,11 +289,45 @@ def _chosen(mentors: pl.DataFrame, selection: Selection) -> pl.DataFrame:
     return mentors.filter(pl.all_horizontal(wanted).fill_null(value=False))
 
 
-def _refuse_unknown(what: str, given: Sequence[str], known: set[str], shown: Sequence[str]) -> None:
-    unknown = [value for value in given if value.lower() not in known]
-    if unknown:
-        msg = f"No mentor has the {what} {', '.join(unknown)}. There are: {', '.join(shown)}. No file was written."
-        raise ExportRefusedError(msg)
+def refuse_mistakes(mentors: pl.DataFrame, selection: Selection) -> None:
+    """Refuse filters that can fit nobody, and files of no rows.
+
+    Args:
+        mentors: rows of mentors of the year: statuses, shift_preference.
+        selection: what a person asked for.
+
+    Raises:
+        WrongUseError: naming what there is.
+    """
+    if selection.split is not None and selection.split < 1:
+        msg = f"A file needs at least 1 row, not {selection.split}. No file was written."
+        raise WrongUseError(msg)
+    status_tags = mentors["statuses"].explode().drop_nulls().unique().sort().to_list()
+    shifts = mentors["shift_preference"].drop_nulls().unique().sort().to_list()
+    for what, given, known in (
+        ("status", selection.statuses, [*CATEGORIES, *status_tags]),
+        ("shift", selection.shifts, shifts),
+    ):
+        unknown = [value for value in given if value.lower() not in {name.lower() for name in known}]
+        if unknown:
+            there = ", ".join(known) or "none yet"
+            msg = f"No mentor has the {what} {', '.join(unknown)}. There are: {there}. No file was written."
+            raise WrongUseError(msg)
+
+
+def require_folder(out: Path) -> None:
+    """Refuse a place for a file (the file's path, ending in .csv, or a folder) whose folder is not there.
+
+    Raises:
+        WrongUseError: nothing was made.
+    """
+    folder = out.parent if out.suffix == ".csv" else out
+    if not folder.is_dir():
+        msg = (
+            f"There is no folder {folder}. Nothing was written or made. Make it first, or name another place: a "
+            "folder, or a file that ends in .csv."
+        )
+        raise WrongUseError(msg)
 
 
 def _held_by_reason(held: pl.DataFrame) -> dict[str, list[dict[str, str]]]:
@@ -375,8 +408,10 @@ class _Place:
         contents[self.folder / f"{self.stem}.json"] = manifest
         temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in contents}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            # What is in the files are people's names, phones and addresses: they are for their owner only.
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path, content in contents.items():
+                temporary[path].touch(mode=0o600)
                 with temporary[path].open("wb") as file:
                     file.write(content)
                     file.flush()

@@ -440,8 +440,8 @@ def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> 
         )
     elif learned.outdated_count:
         parts.append(
-            f"{learned.outdated_count} were left as they are: something newer than {file.known_at:%Y-%m-%d %H:%M} UTC, "
-            "the age of the file, is known of them."
+            f"{learned.outdated_count} were left as they are, as something newer is known of them: the file tells how "
+            f"they were on {file.known_at:%Y-%m-%d %H:%M} UTC (by {file.known_by})."
         )
     return " ".join([*parts, *(problem.message for problem in notes[-5:])])
 

@@ -8,6 +8,7 @@ import of a file, and its ledger, are in `imports`; the sensor and the CLI only 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ KILLED_BEFORE_PAUSE: Final = 10
 PAUSE_AFTER_KILLS: Final = timedelta(minutes=10)
 """A killed attempt is taken up at once; a file that kills attempt after attempt gets a pause."""
 
+_LONGEST_STEM: Final = 240
 _UNFINISHED_ENDINGS: Final = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", "~")
 _UNFINISHED_BEGINNINGS: Final = (".", "~$", "~")
 
@@ -111,7 +113,7 @@ def observe(inbox: Path, previous: Mapping[str, InboxFile]) -> tuple[InboxFile, 
     """
     try:
         inbox.mkdir(exist_ok=True)
-        paths = sorted(path for path in inbox.iterdir() if path.is_file())
+        paths = sorted(_readably_named(path) for path in inbox.iterdir() if path.is_file())
     except OSError as error:
         msg = f"The inbox {inbox} cannot be listed: {error.strerror}. No file was looked at. Make the folder readable."
         raise MentorPipelineError(msg) from error
@@ -126,6 +128,16 @@ def observe(inbox: Path, previous: Mapping[str, InboxFile]) -> tuple[InboxFile, 
             seen = replace(seen, sha256=previous[path.name].sha256 or _sha256(path))
         files.append(seen)
     return tuple(files)
+
+
+def _readably_named(path: Path) -> Path:
+    """The file, renamed where its name is no UTF-8: nothing could be told of it, and nothing be stored."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path.name).decode(errors="backslashreplace").replace("\\x", "%")
+        return path.replace(_reserved(path.parent, name))
+    return path
 
 
 def _is_same(before: InboxFile | None, now: InboxFile) -> bool:
@@ -285,9 +297,11 @@ def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note:
 def _reserved(folder: Path, name: str) -> Path:
     """An empty file of that name, or of the name with a number, that did not exist before."""
     wanted = Path(name)
+    # A name holds 255 bytes; some are kept for the number and for the note's own ending.
+    stem = wanted.stem.encode()[: _LONGEST_STEM - len(wanted.suffix.encode())].decode(errors="ignore")
     number = 1
     while True:
-        target = folder / (name if number == 1 else f"{wanted.stem} ({number}){wanted.suffix}")
+        target = folder / f"{stem}{'' if number == 1 else f' ({number})'}{wanted.suffix}"
         try:
             target.touch(exist_ok=False)
         except FileExistsError:

@@ -15,27 +15,47 @@ import orjson
 import polars as pl
 
 from mentor_pipeline.domain.decisions import CONTACT_CONFLICTS
-from mentor_pipeline.domain.export import knowledge_at
+from mentor_pipeline.domain.export import differing, knowledge_at, without_sent_notes
 from mentor_pipeline.domain.findings import UNDECIDED
-from mentor_pipeline.domain.normalise import comparable_mn_id, normalise_mn_id
+from mentor_pipeline.domain.import_format import CONTACT_ID
+from mentor_pipeline.domain.normalise import (
+    clean_text,
+    comparable_mn_id,
+    normalise_email,
+    normalise_mn_id,
+    normalise_phone,
+)
 from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
-from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
 from mentor_pipeline.resources.writer_lock import holder
+from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mentor_pipeline.resources.warehouse import Reader, Warehouse
     from mentor_pipeline.settings import ProgramYear, Settings
 
 SYNC_TYPES: Final = ("initialization", "automated", "manual")
-"""Kinds of `sync_log` rows that are a sync (or a rebuild), not an import, a refresh or an export."""
+"""Kinds of `sync_log` rows that are a sync: both services were read."""
 
+CONFLICT_TYPES: Final = (
+    *CONTACT_CONFLICTS, "phone_mismatch", "email_mismatch", "data_staleness", "fundraising_mismatch",
+)  # fmt: skip
 CONFLICT_STATUSES: Final = ("pending", "resolved", "skipped", "obsolete")
 
+CHANGE_TYPES: Final = (
+    "new_mentor", "dropped", "reactivated", "status_change", "field_change", "conflict_resolved",
+    "duplicates_archived", "contact_linked", "contact_relinked",
+)  # fmt: skip
+SEVERITIES: Final = ("error", "warning")
+
 _SHORTEST_RUN: Final = 4
+_SHORTEST_ID: Final = 3
+_SHORTEST_WORD: Final = 2
 _SUGGESTED: Final = 5
+_FIRST_NAMES: Final = ("preferred_name", "first_name")
 _ROLES: Final = ("winner", "loser", "rejected")
 _ABOUT_MENTOR: Final = (
     "mn_id", "full_name", "first_name", "preferred_name", "last_name", "phone", "personal_email", "uga_email",
@@ -92,7 +112,8 @@ class Status:
         mentors: how many there are.
         by_status: mentors by status_category.
         by_match: mentors by gb_match_status and method.
-        import_rows: mentors whose row is ready for Givebutter.
+        import_rows: mentors whose row Givebutter would take.
+        differing: how many of these rows say something else than what Givebutter is known to hold.
         held: mentors whose row is withheld, by reason.
         conflicts: undecided ones by type.
         errors: open ones by type.
@@ -116,6 +137,7 @@ class Status:
     by_status: dict[str, int] = field(default_factory=dict)
     by_match: list[MatchCount] = field(default_factory=list)
     import_rows: int = 0
+    differing: int = 0
     held: dict[str, int] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
@@ -141,6 +163,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
         )
         changes = reader.read_or_empty("mn_changes", columns=["change_type", "run_id"], year=year)
         of_last_sync = changes.filter(pl.col("run_id") == last_sync.run_id) if last_sync else changes.clear()
+        known_at = knowledge_at(reader.read_or_empty("source_reads"))
         found = Status(
             year=year,
             warehouse=warehouse.location,
@@ -158,6 +181,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
                 .iter_rows()
             ],
             import_rows=reader.count("mn_gb_import", year=year),
+            differing=_differing(reader, program, known_at),
             held=_counted(reader.read_or_empty("mn_gb_import_held", columns=["reason"], year=year)["reason"]),
             conflicts=_counted(_pending(reader, year)["conflict_type"]),
             errors=_open_problems(reader, "sync_errors", year),
@@ -165,7 +189,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
             duplicate_groups=reader.count("duplicate_gb_contacts"),
             changes=_counted(of_last_sync["change_type"]),
             contacts=reader.count("raw_gb_full_contacts"),
-            contacts_known_at=knowledge_at(reader.read_or_empty("source_reads")),
+            contacts_known_at=known_at,
             newest_export=_newest_export(settings.exports_dir),
         )
         unsent = _newest_unsent_change(reader, year)
@@ -193,7 +217,7 @@ def _next_step(found: Status, program: ProgramYear, now: datetime, unsent: datet
             "What is known of the contacts is old. Import a fresh export: `mentor-pipeline import-contacts FILE`.",
         ),
         (
-            found.import_rows and (exported is None or (unsent is not None and unsent > exported)),
+            found.differing and (exported is None or (unsent is not None and unsent > exported)),
             "There are changes that Givebutter does not have. Write the import file: `mentor-pipeline export`.",
         ),
         (sum(found.conflicts.values()), "Some values wait for a decision: `mentor-pipeline conflicts list`."),
@@ -227,6 +251,25 @@ def _open_problems(reader: Reader, table: str, year: int) -> dict[str, int]:
     return _counted(problems.filter(~pl.col("resolved"))["type"])
 
 
+def _differing(reader: Reader, program: ProgramYear, known_at: datetime | None) -> int:
+    """How many rows `export` would choose; only the mentors' own contacts are read."""
+    rows = reader.read_or_empty("mn_gb_import", year=program.year)
+    if rows.is_empty():
+        return 0
+    # A custom field that the year file has since the last run is in no row yet.
+    new = [label for label in program.custom_fields if label not in rows.columns]
+    rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(label) for label in new)
+    spec = TABLES["raw_gb_full_contacts"]
+    contacts = spec.empty()
+    if reader.table_exists(spec.name):
+        own = rows[CONTACT_ID].cast(pl.Int64).drop_nulls().to_list()
+        sql = "SELECT * FROM raw_gb_full_contacts WHERE contact_id IN (SELECT unnest($1::BIGINT[]))"
+        stored = reader.query(sql, [own])
+        contacts = spec.conform(stored.select(name for name in stored.columns if name in spec.schema))
+    sent = reader.read_or_empty("sent_notes", year=program.year)
+    return differing(without_sent_notes(rows, sent, known_at), contacts, program).height
+
+
 def _newest_unsent_change(reader: Reader, year: int) -> datetime | None:
     changes = reader.read_or_empty("mn_changes", columns=["detected_at", "synced_to_gb"], year=year)
     newest = changes.filter(pl.col("synced_to_gb").eq(other=False))["detected_at"].max()
@@ -247,7 +290,8 @@ class Why:
     Attributes:
         year: the program year.
         mn_id: the mentor's id now.
-        asked: the id that was asked for.
+        asked: what was asked for.
+        found_by: as what that was understood: id, name, e-mail, phone or contact id.
         mentor: who it is, by the columns of `mentors` that tell so.
         verdict: the row of `contact_links`; None before the first sync.
         candidates: rows of `contact_matches`, the chosen one first, each with what is known of the `contact`, and
@@ -259,6 +303,7 @@ class Why:
     year: int
     mn_id: str
     asked: str
+    found_by: str
     mentor: dict[str, Any]
     verdict: dict[str, Any] | None
     candidates: list[dict[str, Any]]
@@ -272,17 +317,18 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
     Args:
         warehouse: where the tables are.
         program: the year.
-        asked: the mentor's id in any spelling, or the placeholder they had before.
+        asked: the mentor's id in any spelling, or the placeholder they had before; or what only one mentor has: a full
+            name, an e-mail, a phone, a contact's id.
 
     Raises:
         NothingSyncedError: no mentor is known yet.
-        MentorPipelineError: nobody has that id; the message names whom it might mean.
+        MentorPipelineError: nobody, or not only one, has that; the message names whom it might mean.
     """
     year = program.year
     with warehouse.reading() as reader:
         mentors = reader.read_or_empty("mentors", columns=_ABOUT_MENTOR, year=year)
         aliases = reader.read_or_empty("mentor_aliases", year=year)
-        mn_id = present_id(asked, mentors, aliases, program)
+        mn_id, found_by = _only_mentor(asked, mentors, aliases, program)
         about = pl.col("mn_id") == mn_id
         matches = reader.read_or_empty("contact_matches", year=year).filter(about)
         contacts = reader.read_or_empty("raw_gb_full_contacts", columns=_ABOUT_CONTACT) if matches.height else None
@@ -307,6 +353,7 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
         year=year,
         mn_id=mn_id,
         asked=asked,
+        found_by=found_by,
         mentor=mentors.filter(about).row(0, named=True),
         verdict=links.row(0, named=True) if links.height else None,
         candidates=candidates,
@@ -316,7 +363,23 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
 
 
 def present_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> str:
-    """The id under which a mentor is stored."""
+    """The id under which a mentor is stored.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+        MentorPipelineError: nobody has that id; the message names whom it might mean.
+    """
+    stored = _stored_id(asked, mentors, aliases, program)
+    if stored is not None:
+        return stored
+    msg = f"No mentor of {program.year} has the id {asked!r}.{_meant(asked, mentors, program)}"
+    raise MentorPipelineError(msg)
+
+
+def _stored_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> str | None:
+    if not asked.strip():
+        msg = "No mentor was named. Give a mentor's id, for example 42."
+        raise WrongUseError(msg)
     if mentors.is_empty():
         msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
@@ -326,10 +389,36 @@ def present_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program
     wanted = comparable_mn_id(mn_id) if mn_id is not None else ""
     for _ in renamed:  # a placeholder may have gone on under a second one
         wanted = renamed.get(wanted, wanted)
-    if wanted in by_comparable:
-        stored: str = by_comparable[wanted]
-        return stored
-    msg = f"No mentor of {program.year} has the id {asked!r}.{_meant(asked, mentors)}"
+    return by_comparable.get(wanted)
+
+
+def _only_mentor(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> tuple[str, str]:
+    """Whom an id means, or a name, e-mail, phone or contact's id that only one mentor has; and as what it was read."""
+    stored = _stored_id(asked, mentors, aliases, program)
+    if stored is not None:
+        return stored, "id"
+    name = (clean_text(asked) or "").casefold()
+    full_names = [
+        *(pl.concat_str(pl.col(first, "last_name"), separator=" ") for first in _FIRST_NAMES), pl.col("full_name")
+    ]  # fmt: skip
+    email, phone = normalise_email(asked), normalise_phone(asked).e164
+    contact_id = int(asked) if asked.strip().isdecimal() else 0
+    for found_by, has in (
+        ("name", pl.any_horizontal(full.str.to_lowercase() == name for full in full_names)),
+        ("e-mail", pl.any_horizontal(pl.col("personal_email", "uga_email") == (email or ""))),
+        ("phone", pl.col("phone") == (phone or "")),
+        ("contact id", pl.col("gb_contact_id") == contact_id),
+    ):
+        found = mentors.filter(has)
+        if found.height == 1:
+            return found["mn_id"].item(), found_by
+        if found.height > 1:
+            msg = f"{found.height} mentors have the {found_by} {asked!r}: {_named(found)}. Give the id of one."
+            raise MentorPipelineError(msg)
+    msg = (
+        f"No mentor of {program.year} has the id, full name, e-mail, phone or contact {asked!r}."
+        f"{_meant(asked, mentors, program)}"
+    )
     raise MentorPipelineError(msg)
 
 
@@ -337,18 +426,25 @@ def _pairs(aliases: pl.DataFrame) -> list[tuple[str, str]]:
     return list(aliases.select("old_mn_id", "mn_id").iter_rows())
 
 
-def _meant(asked: str, mentors: pl.DataFrame) -> str:
-    """Mentors who may be meant by a name or a part of an id."""
-    words = [word.casefold() for word in asked.split()]
-    named = mentors.with_columns(
-        text=pl.concat_str("mn_id", "first_name", "full_name", separator=" ", ignore_nulls=True).str.to_lowercase()
+def _meant(asked: str, mentors: pl.DataFrame, program: ProgramYear) -> str:
+    """Mentors who may be meant by words of a name, or by how an id begins."""
+    words = [word.casefold() for word in asked.split() if sum(map(str.isalnum, word)) >= _SHORTEST_WORD]
+    name = pl.concat_str("first_name", "full_name", separator=" ", ignore_nulls=True).str.to_lowercase()
+    alike = mentors.filter(
+        pl.all_horizontal(pl.lit(bool(words)), *(name.str.contains(word, literal=True) for word in words))
     )
-    alike = named.filter(pl.all_horizontal(pl.col("text").str.contains(word, literal=True) for word in words))
-    if not words or alike.is_empty():
-        return " Look the id up in the table mentors, or in `mentor-pipeline changes`."
-    shown = ", ".join(f"{mn_id} ({name})" for mn_id, name in alike.select("mn_id", "full_name").head(_SUGGESTED).rows())
-    more = f" and {alike.height - _SUGGESTED} more" if alike.height > _SUGGESTED else ""
-    return f" Did you mean {shown}{more}?"
+    begun = normalise_mn_id(asked, program.mn_id_prefix) or ""
+    if alike.is_empty() and len(begun) >= _SHORTEST_ID:
+        alike = mentors.filter(pl.col("mn_id").str.starts_with(begun))
+    return "" if alike.is_empty() else f" Did you mean {_named(alike)}?"
+
+
+def _named(mentors: pl.DataFrame) -> str:
+    """The first few with id and name."""
+    shown = ", ".join(
+        f"{mn_id} ({name})" for mn_id, name in mentors.select("mn_id", "full_name").head(_SUGGESTED).rows()
+    )
+    return shown + (f" and {mentors.height - _SUGGESTED} more" if mentors.height > _SUGGESTED else "")
 
 
 # -- what changed ---------------------------------------------------------------------------------------------------
@@ -392,6 +488,7 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
 
     Raises:
         NothingSyncedError: no mentor is known yet.
+        WrongUseError: no such type, or a span that ends before it begins.
         MentorPipelineError: no such run, time or mentor.
     """
     year = program.year
@@ -403,8 +500,12 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     if rows.is_empty() and mentors.is_empty():
         msg = f"Nothing has been synced yet for {year}, so nothing has changed. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
+    _refuse_unknown("change", wanted.types, {*CHANGE_TYPES, *rows["change_type"]})
     since = _moment(wanted.since, log) if wanted.since else None
     until = _moment(wanted.until, log) if wanted.until else None
+    if since and until and since > until:
+        msg = f"--since ({since:%Y-%m-%d %H:%M} UTC) is later than --until ({until:%Y-%m-%d %H:%M} UTC). Swap them."
+        raise WrongUseError(msg)
     if since:
         rows = rows.filter(pl.col("detected_at") > since)
     if until:
@@ -421,6 +522,15 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     by_type = _counted(rows["change_type"])
     newest_first = named.sort("detected_at", "mn_id", "field_name", descending=[True, False, False], nulls_last=True)
     return Changes(year, since, until, by_type, newest_first.to_dicts())
+
+
+def _refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse types that there are not; an empty list would be taken for good news."""
+    unknown = [kind for kind in given if kind not in known]
+    if unknown:
+        there = ", ".join(sorted(known)) or "none yet"
+        msg = f"No {what} is of type {', '.join(unknown)}. Known types: {there}."
+        raise WrongUseError(msg)
 
 
 def _moment(text: str, log: pl.DataFrame) -> datetime:
@@ -455,6 +565,7 @@ class Preflight:
         file: its name.
         rows: its rows.
         refused: how many of them it would refuse.
+        wrong: how many more it would take, but wrongly: onto somebody else's contact, or two rows as one.
         contacts: how many contacts are known, against which they were judged.
         contacts_known_at: as of when.
         unknown_columns: columns that could not be judged.
@@ -464,6 +575,7 @@ class Preflight:
     file: str
     rows: int
     refused: int
+    wrong: int
     contacts: int
     contacts_known_at: datetime | None
     unknown_columns: tuple[str, ...]
@@ -490,10 +602,14 @@ def preflight(warehouse: Warehouse, program: ProgramYear, path: Path) -> Preflig
         data, path.name, contacts, mentors, program, taken_external_ids=taken_external_ids(errors, contacts)
     )
     order = pl.col("verdict").replace_strict({"refused": 0, "wrong": 1}, default=2)
+    rows_of = {
+        verdict: set(found.findings.filter(pl.col("verdict") == verdict)["row"]) for verdict in ("refused", "wrong")
+    }
     return Preflight(
         file=path.name,
         rows=found.row_count,
-        refused=found.findings.filter(pl.col("verdict") == "refused")["row"].n_unique(),
+        refused=len(rows_of["refused"]),
+        wrong=len(rows_of["wrong"] - rows_of["refused"]),
         contacts=contacts.height,
         contacts_known_at=known_at,
         unknown_columns=found.unknown_columns,
@@ -521,8 +637,10 @@ def conflicts(
 
     Raises:
         NothingSyncedError: no mentor is known yet.
+        WrongUseError: no such type.
     """
     rows, names = _stored_conflicts(warehouse, program)
+    _refuse_unknown("conflict", [conflict_type] if conflict_type else [], {*CONFLICT_TYPES, *rows["conflict_type"]})
     if conflict_type:
         rows = rows.filter(pl.col("conflict_type") == conflict_type)
     if with_status:
@@ -559,6 +677,65 @@ def _stored_conflicts(warehouse: Warehouse, program: ProgramYear) -> tuple[pl.Da
         msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
     return rows, names
+
+
+# -- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """Open errors and warnings of a year: how many of each type, and each with the mentor's name, errors first."""
+
+    year: int
+    by_type: dict[str, int]
+    rows: list[dict[str, Any]]
+
+
+def problems(
+    warehouse: Warehouse,
+    program: ProgramYear,
+    *,
+    problem_type: str | None = None,
+    severity: str | None = None,
+    mentor: str | None = None,
+) -> Problems:
+    """What is wrong and was not acknowledged: of one type, of one severity, of one mentor, or all.
+
+    Args:
+        warehouse: where the tables are.
+        program: the year.
+        problem_type: only this type.
+        severity: `error` for sync_errors, `warning` for sync_warnings (with what is only for information).
+        mentor: only of this mentor, by any spelling of the id.
+
+    Raises:
+        NothingSyncedError: no mentor is known yet.
+        WrongUseError: no such type or severity.
+        MentorPipelineError: no such mentor.
+    """
+    if severity is not None and severity not in SEVERITIES:
+        msg = f"No problem has the severity {severity}. There are: {', '.join(SEVERITIES)}."
+        raise WrongUseError(msg)
+    with warehouse.reading() as reader:
+        mentors = reader.read_or_empty("mentors", columns=["mn_id", "first_name", "full_name"], year=program.year)
+        aliases = reader.read_or_empty("mentor_aliases", year=program.year)
+        tables = [reader.read_or_empty(table, year=program.year) for table in ("sync_errors", "sync_warnings")]
+    if mentors.is_empty():
+        msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
+        raise NothingSyncedError(msg)
+    known = set(pl.concat(tables)["type"])
+    _refuse_unknown("error or warning", [problem_type] if problem_type else [], known)
+    chosen = [table for name, table in zip(SEVERITIES, tables, strict=True) if severity in {None, name}]
+    rows = pl.concat(chosen).filter(~pl.col("resolved"))
+    if problem_type:
+        rows = rows.filter(pl.col("type") == problem_type)
+    if mentor is not None:
+        rows = rows.filter(pl.col("mn_id") == present_id(mentor, mentors, aliases, program))
+    order = pl.col("severity").replace_strict({"error": 0, "warning": 1}, default=2)
+    ordered = rows.join(mentors.select("mn_id", "full_name"), on="mn_id", how="left").sort(
+        order, "type", "mn_id", "id", nulls_last=True
+    )
+    return Problems(program.year, _counted(rows["type"]), [_decoded(row, "context") for row in ordered.to_dicts()])
 
 
 def _conflict(row: Mapping[str, Any]) -> dict[str, Any]:

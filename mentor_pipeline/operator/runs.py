@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sqlite3
 import threading
 import time
 import uuid
@@ -18,40 +19,52 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
+from mentor_pipeline.domain.failures_csv import DOWNLOAD_AGAIN
+from mentor_pipeline.domain.strict_csv import EXPORT_AGAIN, read_header
 from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError
 from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
+from mentor_pipeline.resources.http import checked_key, checked_url
 from mentor_pipeline.resources.run_guard import BY_TAG, ROW_COUNT
 from mentor_pipeline.resources.writer_lock import holder
 from mentor_pipeline.sensors.inbox import FILE_TAG, LEDGER, SHA_TAG
-from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, packaged_instance_file
+from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings, packaged_instance_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mentor_pipeline.operator.inbox import DoneWith, Waiting
     from mentor_pipeline.resources.warehouse import Warehouse
-    from mentor_pipeline.settings import Settings
 
 KEYS_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "sync": (JOTFORM_KEY, GIVEBUTTER_KEY),
     "contact_refresh": (GIVEBUTTER_KEY,),
     "archive_duplicates": (GIVEBUTTER_KEY,),
     "restore_contacts": (GIVEBUTTER_KEY,),
+    "release_external_ids": (GIVEBUTTER_KEY,),
+    "undo_releases": (GIVEBUTTER_KEY,),
 }
 """Keys without which a job cannot do anything; jobs that are not named do without."""
+
+DEMO_MARKER: Final = ".demo"
+"""A data folder with this file in it holds a demo."""
+SIMULATOR_HOST: Final = "127.0.0.1"
 
 SETTLE_SECONDS: Final = 1.0
 """How long `run_inbox` looks whether a file of the inbox is still growing."""
 
 _HOME: Final = "DAGSTER_HOME"
-_POLL_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.5
 _SERVICES: Final = {JOTFORM_KEY: "Jotform", GIVEBUTTER_KEY: "Givebutter"}
 _QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
 _INTERRUPTED: Final = dg.DagsterExecutionInterruptedError.__name__
+_DUCKDB_INTERRUPTED: Final = "Query interrupted"
+"""What DuckDB says when Ctrl-C comes while it is at work."""
 _CHECK_FAILED: Final = "DagsterAssetCheckFailedError"
 _WARNING_LEVEL: Final = 30
 _ROWS_WRITTEN: Final = "rows written"
@@ -149,11 +162,21 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ImportRun:
-    """A run that imported a file, and the file's row in `csv_import_log` afterwards (None: it got none)."""
+    """A run that imported a file.
+
+    Attributes:
+        file: the file's name.
+        outcome: what the run did; of a content that was imported before, only which run that was.
+        ledger: the file's row in `csv_import_log` afterwards; None when it got none.
+        put_into: the folder of the inbox that the file is in now; None when it was not moved.
+        is_repeat: True when the content was imported before, so that nothing was run.
+    """
 
     file: str
     outcome: RunOutcome
     ledger: Mapping[str, Any] | None
+    put_into: Path | None = None
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +215,11 @@ def run_job(
     Raises:
         ConfigError: a key that the job needs is missing, or Dagster's home cannot be made; nothing was begun.
     """
+    refuse_mixture(job, settings)
     require_keys(job)
     run_id = str(uuid.uuid4())
     started = time.monotonic()
-    with _instance(settings) as instance:
+    with _storage_faults_told(settings), _instance(settings) as instance:
         job_definition = (definitions or _own_definitions()).resolve_job_def(job)
         log = _RunLog([node.name for node in job_definition.graph.nodes])
         # Dagster refuses a run whose resources name a variable that is not set, also where nobody asks the service.
@@ -212,12 +236,13 @@ def run_job(
 
 
 def require_keys(job: str) -> None:
-    """Refuse a job whose keys are not set, before anything is begun.
+    """Refuse a job whose keys are not set, or that has no usable key or address, before anything is begun.
 
     Raises:
         ConfigError: naming each missing key and what to do.
     """
-    missing = [key for key in KEYS_NEEDED.get(job, ()) if not os.environ.get(key, "").strip()]
+    needed = KEYS_NEEDED.get(job, ())
+    missing = [key for key in needed if not os.environ.get(key, "").strip()]
     if missing:
         named = " and ".join(f"{key} (the {_SERVICES[key]} key)" for key in missing)
         are, them = ("are", "them") if len(missing) > 1 else ("is", "it")
@@ -225,6 +250,33 @@ def require_keys(job: str) -> None:
             f"{named} {are} not set. Nothing was read or changed. Put {them} into the environment or into .env (see "
             ".env.example) and check with `mentor-pipeline config check`; to look around without keys, use "
             "`mentor-pipeline demo`."
+        )
+        raise ConfigError(msg)
+    settings = Settings.load()
+    addresses = {
+        JOTFORM_KEY: ("JOTFORM_BASE_URL", settings.jotform_base_url),
+        GIVEBUTTER_KEY: ("GIVEBUTTER_BASE_URL", settings.givebutter_base_url),
+    }
+    for key in needed:
+        value = checked_key(os.environ[key], setting=key, service=_SERVICES[key])
+        setting, address = addresses[key]
+        checked_url(address, setting=setting, secret=value)
+
+
+def refuse_mixture(job: str, settings: Settings) -> None:
+    """Refuse a job that would read the real services into the demo's data.
+
+    Raises:
+        ConfigError: the data folder holds a demo, and a service is not simulated.
+    """
+    if job not in KEYS_NEEDED or not (settings.data_dir / DEMO_MARKER).exists():
+        return
+    hosts = {urlsplit(url).hostname for url in (settings.jotform_base_url, settings.givebutter_base_url)}
+    if hosts != {SIMULATOR_HOST}:
+        msg = (
+            f"{settings.data_dir} holds the demo's made-up people, and the real services would be read into it. "
+            f"Nothing was done. To work with the demo: `mentor-pipeline --demo {job.replace('_', '-')}`; for real, "
+            "take another MENTOR_PIPELINE_DATA_DIR."
         )
         raise ConfigError(msg)
 
@@ -243,6 +295,8 @@ def prepare_home(settings: Settings) -> Path:
     target = home / "dagster.yaml"
     packaged = packaged_instance_file().read_bytes()
     try:
+        # What is in the data folder is about real people: nobody else's business on this machine.
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.mkdir(parents=True, exist_ok=True)
         if not target.exists() or (not named and target.read_bytes() != packaged):
             new = home / f".dagster.yaml.{os.getpid()}"  # renamed, for the daemon may be reading the old one
@@ -268,6 +322,20 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _storage_faults_told(settings: Settings) -> Iterator[None]:
+    """Say in words when Dagster cannot write down what a run does: a full disk, a folder that is read-only."""
+    try:
+        yield
+    except (sqlite3.OperationalError, SQLAlchemyOperationalError) as error:
+        said = str(error).partition("\n")[0]
+        msg = (
+            f"Dagster's storage in {settings.dagster_home} cannot be read or written: is the disk full? What steps "
+            f"wrote until then is kept, nothing is half written. Make room and run it again. (SQLite says: {said})"
+        )
+        raise MentorPipelineError(msg) from error
 
 
 @contextmanager
@@ -427,7 +495,7 @@ class _RunLog:
             error = error.cause
         if error is None:
             self._failures.append(Failure(step, "failed without saying why", is_expected=False))
-        elif error.cls_name == _INTERRUPTED:
+        elif error.cls_name == _INTERRUPTED or _DUCKDB_INTERRUPTED in error.message:
             self._is_interrupted = True
         elif error.cls_name == _CHECK_FAILED:
             return  # the check itself says it better
@@ -482,7 +550,7 @@ def run_import(
     watch: Callable[[Progress], None] | None = None,
     definitions: dg.Definitions | None = None,
 ) -> ImportRun:
-    """Import one file by the job `import_contacts`.
+    """Import one file by the job `import_contacts`; a content that was imported before starts no run.
 
     Args:
         path: the file.
@@ -498,6 +566,9 @@ def run_import(
         FileRejectedError: it cannot be read, or is of the other kind; nothing was begun.
     """
     path = path.absolute()
+    if path.exists() and not path.is_file():  # a pipe would be waited for until somebody writes into it
+        msg = f"{path.name} is no file. Nothing was imported."
+        raise FileRejectedError(msg)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -506,6 +577,10 @@ def run_import(
     _require_kind(content, path.name, kind)
     sha256 = hashlib.sha256(content).hexdigest()
     del content
+    known = _ledger_row(warehouse, sha256)
+    if known is not None and known["status"] == "completed" and not (allow_shrink and known["is_partial"]):
+        before = RunOutcome("import_contacts", known["run_id"] or "", success=True, seconds=0.0, steps=())
+        return ImportRun(path.name, before, known, is_repeat=True)
     outcome = run_job(
         "import_contacts",
         settings,
@@ -515,8 +590,15 @@ def run_import(
         watch=watch,
         definitions=definitions,
     )
-    ledger = warehouse.read_or_empty(LEDGER).to_dicts()
-    return ImportRun(path.name, outcome, next((row for row in ledger if row["sha256"] == sha256), None))
+    ledger = _ledger_row(warehouse, sha256)
+    put_into = {"completed": "done", "rejected": "rejected"}.get(ledger["status"]) if ledger else None
+    was_moved = put_into is not None and path.parent == settings.inbox_dir.absolute() and not path.exists()
+    return ImportRun(path.name, outcome, ledger, path.parent / put_into if put_into and was_moved else None)
+
+
+def _ledger_row(warehouse: Warehouse, sha256: str) -> Mapping[str, Any] | None:
+    rows = warehouse.read_or_empty(LEDGER).filter(sha256=sha256)
+    return rows.row(0, named=True) if rows.height else None
 
 
 def run_inbox(
@@ -556,7 +638,9 @@ def run_inbox(
 def _require_kind(content: bytes, name: str, wanted: FileKind | None) -> None:
     if wanted is None:
         return
-    is_failures = kind_of(content[: 1 << 20], name) is FileKind.FAILURES
+    head = content[: 1 << 20]
+    read_header(head, name, DOWNLOAD_AGAIN if wanted is FileKind.FAILURES else EXPORT_AGAIN)  # no CSV says so itself
+    is_failures = kind_of(head, name) is FileKind.FAILURES
     if is_failures and wanted is not FileKind.FAILURES:
         msg = f"{name} lists rows that Givebutter refused. Nothing was imported. Use `mentor-pipeline import-failures`."
         raise FileRejectedError(msg)

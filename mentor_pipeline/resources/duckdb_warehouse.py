@@ -147,6 +147,9 @@ class _Engine:
             self._root.execute("SET GLOBAL TimeZone = 'UTC'")
             # Otherwise a name in SQL that is no table may be taken for a Python variable.
             self._root.execute("SET GLOBAL python_enable_replacements = false")
+            # A file of another kind must not make DuckDB fetch an extension from the network.
+            self._root.execute("SET GLOBAL autoinstall_known_extensions = false")
+            self._root.execute("SET GLOBAL autoload_known_extensions = false")
         return self._root
 
     def _attach(self, path: Path, *, write: bool) -> _Open:
@@ -266,14 +269,16 @@ class DuckDBWarehouse(Warehouse):
 
 _INTACT: Final = "What was stored before is intact. Make room and try again."
 _CORRECT: Final = "Nothing was changed. Correct MENTOR_PIPELINE_DATA_DIR."
+_DAMAGED: Final = (
+    "is damaged. It was left as it is. Put a backup in its place, or move it away to start with an empty warehouse."
+)
 _EXPLANATIONS: Final = {
     "not a valid DuckDB database file": (
         "is not a DuckDB file. It was left as it is. Put the right file there (a backup), or move this one away to "
         "start with an empty warehouse."
     ),
-    "Corrupt database file": (
-        "is damaged. It was left as it is. Put a backup in its place, or move it away to start with an empty warehouse."
-    ),
+    "Corrupt database file": _DAMAGED,
+    "Could not read enough bytes": _DAMAGED,
     "created with a newer version of DuckDB": (
         "was written by a newer version of DuckDB than is installed here. It was left as it is. Install the version "
         "of mentor-pipeline that wrote it."

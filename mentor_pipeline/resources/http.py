@@ -108,7 +108,7 @@ class ServiceApi(ABC):
     def __init__(
         self, key: str, base_url: str, *, timeout_seconds: float, requests_per_second: float | None = None
     ) -> None:
-        self._key = self._checked_key(key)
+        self._key = checked_key(key, setting=self.key_setting, service=self.service)
         self._limiter = _limiter(requests_per_second) if requests_per_second else None
         self.calls = 0
         self.retries = 0
@@ -118,7 +118,7 @@ class ServiceApi(ABC):
         # stamina's own hook would print to standard output, where `--json` promises exactly one document.
         set_on_retry_hooks([_log_retry])
         self._client = httpx.Client(
-            base_url=self._checked_url(base_url),
+            base_url=checked_url(base_url, setting=self.url_setting, secret=self._key),
             headers={"User-Agent": f"mentor-pipeline/{_version()}", "Accept": "application/json"}
             | self._key_header(self._key),
             timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0)),
@@ -274,28 +274,40 @@ class ServiceApi(ABC):
             headers=response.headers,
         )
 
-    def _checked_key(self, key: str) -> str:
-        key = key.strip()
-        # A header cannot hold anything else, and httpx would show the whole key in its complaint.
-        if not re.fullmatch(r"[!-~]+", key):
-            fault = "holds characters that no key has" if key else "is empty"
-            msg = f"{self.key_setting} {fault}: put the {self.service} key there. Nothing was read or changed."
-            raise ConfigError(msg)
-        return key
 
-    def _checked_url(self, base_url: str) -> httpx.URL:
-        try:
-            url = httpx.URL(base_url.strip())
-        except httpx.InvalidURL:
-            url = httpx.URL("")
-        if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query:
-            shown = printable(str(url.copy_with(userinfo=b"", query=None)) or base_url, secret=self._key)
-            msg = (
-                f"{self.url_setting} is {shown!r}: expected an address like https://example.org/api, "
-                "without a key, name or password in it. Nothing was read or changed."
-            )
-            raise ConfigError(msg)
-        return url
+def checked_key(key: str, *, setting: str, service: str) -> str:
+    """A key as it can be sent.
+
+    Raises:
+        ConfigError: it is empty, or no header can hold it.
+    """
+    key = key.strip()
+    # httpx would show the whole key in its complaint.
+    if not re.fullmatch(r"[!-~]+", key):
+        fault = "holds characters that no key has" if key else "is empty"
+        msg = f"{setting} {fault}: put the {service} key there. Nothing was read or changed."
+        raise ConfigError(msg)
+    return key
+
+
+def checked_url(base_url: str, *, setting: str, secret: str = "") -> httpx.URL:
+    """The address of a service.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        url = httpx.URL(base_url.strip())
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query:
+        shown = printable(str(url.copy_with(userinfo=b"", query=None)) or base_url, secret=secret)
+        msg = (
+            f"{setting} is {shown!r}: expected an address like https://example.org/api, without a key, name or "
+            "password in it. Nothing was read or changed."
+        )
+        raise ConfigError(msg)
+    return url
 
 
 class ApiResource(dg.ConfigurableResource["ApiResource"]):

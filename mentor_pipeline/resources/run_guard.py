@@ -33,9 +33,13 @@ _SENSOR_TAG: Final = "dagster/sensor_name"
 _JOB_TYPES: Final[Mapping[str, str]] = {
     "import_contacts": "csv_import",
     "contact_refresh": "contact_refresh",
+    "rebuild": "rebuild",
+    "apply_decisions": "rebuild",
     "export": "export",
     "archive_duplicates": "archive",
     "restore_contacts": "archive",
+    "release_external_ids": "archive",
+    "undo_releases": "archive",
 }
 
 

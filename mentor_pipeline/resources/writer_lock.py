@@ -131,6 +131,6 @@ def _tell(data_dir: Path, me: Holder) -> None:
 def _told(data_dir: Path) -> Holder | None:
     try:
         said = json.loads((data_dir / HOLDER_NAME).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return Holder(**{**said, "since": datetime.fromisoformat(said["since"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # not there yet, or damaged: the lock itself counts
         return None
-    return Holder(**{**said, "since": datetime.fromisoformat(said["since"])})

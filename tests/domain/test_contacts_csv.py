@@ -181,6 +181,8 @@ def test_byte_order_mark_crlf_newlines_emoji_and_formulas_are_kept() -> None:
         ("First Name,Last Name,Company,Givebutter Contact ID", FileKind.CONTACTS),
         ("givebutter contact id", FileKind.CONTACTS),
         ("ERRORS,last_name,id,external_id", FileKind.FAILURES),
+        ("ERRORS,Givebutter Contact ID,Contact External ID,First Name,Last Name,Zip Code", FileKind.FAILURES),
+        ("ERRORS,Company Name", FileKind.FAILURES),
         ("Givebutter Company ID,Company Name,Primary Email", FileKind.COMPANIES),
         ("Givebutter Contact ID,Company Name,Primary Email", FileKind.COMPANIES),
         ("Givebutter Contact ID,Contact External ID,Last Name,Primary Phone Number,Zip Code", FileKind.IMPORT),

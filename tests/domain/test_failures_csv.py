@@ -25,6 +25,7 @@ def read(text: str) -> FailuresFile:
     "text",
     [
         f"ERRORS,id,external_id,first_name,last_name\r\n{TAKEN},501,MN0042,Ada,Elm\r\n",
+        f"ERRORS,Givebutter Contact ID,Contact External ID,First Name,Last Name\n{TAKEN},501,MN0042,Ada,Elm\n",
         f'ERRORS,last_name,custom_fields_field_12,external_id,id,first_name\n"{TAKEN}",Elm,Yes,MN0042,501,Ada\n',
     ],
 )
@@ -88,6 +89,13 @@ def test_the_same_refusal_in_two_files_is_one_problem() -> None:
 def test_the_preflight_learns_taken_ids_from_stored_problems() -> None:
     file = read(f"ERRORS,external_id\n{TAKEN},MN0042\nThe Last Name field is required.,MN0001\n")
     assert taken_external_ids(problem_rows(YEAR, file.problems)) == {"MN0042"}
+
+
+def test_a_file_that_says_of_nobody_whose_rows_they_are_is_refused() -> None:
+    with pytest.raises(
+        FileRejectedError, match=r"expected one of id, external_id, first_name.*columns are ERRORS, shoe"
+    ):
+        read("ERRORS,shoe\nx,9\n")
 
 
 def test_a_file_without_errors_is_refused() -> None:

@@ -199,7 +199,7 @@ class TestWhoHoldsTheExternalId:
             (2, "external_id_twice"),
         }
         assert set(found["verdict"]) == {"wrong"}
-        assert "rows 2 and 3" in found.filter(kind="external_id_twice")["detail"][0]
+        assert "rows 3 and 4" in found.filter(kind="external_id_twice")["detail"][0]
 
 
 class TestWhatFailedRowsTeach:
@@ -359,13 +359,29 @@ class TestAFileReadBack:
     def file(self, text: str, name: str = "givebutter-import-2025-10-01T120000Z.csv") -> preflight.FilePreflight:
         return preflight.preflight_file(text.encode(), name, contact(7), NOBODY, PROGRAM)
 
-    def test_findings_name_the_line(self) -> None:
+    def test_findings_name_the_row_of_a_spreadsheet(self) -> None:
         good, bad = {**NAMED, "Notes": "two\nlines"}, {**NAMED, "Last Name": "", EXTERNAL_ID: "0042"}
         found = self.file(file_of(good, bad))
         assert found.row_count == 2
         (finding,) = found.findings.to_dicts()
-        assert (finding["line"], finding["external_id"], finding["name"]) == (4, "0042", "Maya")
+        assert (finding["row"], finding["external_id"], finding["name"]) == (3, "0042", "Maya")
         assert finding["words"] == "The Last Name field is required."
+
+    def test_an_empty_line_is_a_row_of_a_spreadsheet_too(self) -> None:
+        header, first, second = file_of({**NAMED, EXTERNAL_ID: "0042"}, {**NAMED, EXTERNAL_ID: "0042"}).splitlines()
+        found = self.file(f"{header}\n\n{first}\n\n{second}\n").findings
+        assert found.filter(kind="external_id_twice")["row"].to_list() == [3, 5]
+        assert "The rows 3 and 5 have one External ID" in found.filter(kind="external_id_twice")["detail"][0]
+
+    def test_a_broken_file_is_to_be_written_again(self) -> None:
+        with pytest.raises(
+            FileRejectedError, match=r"separated by semicolons.*Write it again with `mentor-pipeline exp"
+        ):
+            self.file("Contact External ID;Last Name\n0042;Elm\n")
+
+    def test_refused_rows_are_sent_to_their_command(self) -> None:
+        with pytest.raises(FileRejectedError, match=r"first column ERRORS.*import-failures"):
+            self.file("ERRORS,Givebutter Contact ID,Last Name\nx,7,Elm\n")
 
     def test_columns_that_nobody_knows_are_named(self) -> None:
         assert self.file(file_of({**NAMED, "Shoe Size": "9"})).unknown_columns == ("Shoe Size",)
@@ -373,7 +389,6 @@ class TestAFileReadBack:
     @pytest.mark.parametrize(
         "header",
         [
-            "ERRORS,id,last_name",
             "Givebutter Contact ID,Contact External ID,Last Name,Primary Phone,Engage Email Subscribed",
             "Colour,Size",
         ],

@@ -74,6 +74,8 @@ def test_an_accepted_file_has_every_value_in_its_column(rows: list[list[str]], d
         ("a,b\n1,é\n".encode("utf-16-le"), "UTF-16"),
         (b"a,b,a\n1,2,3\n", "the column 'a' is there 2 times"),
         (b"a,,b\n1,2,3\n", "column 2 has no name"),
+        (b'a;"b, c"\n1;2\n', "separated by semicolons, not by commas"),
+        (b"a\tb\n1\t2\n", "separated by tabs, not by commas"),
         (b"\xff\xd8\xff\xe0 JFIF", "a JPEG picture"),
         (b"PK\x03\x04 xl/workbook.xml", "an Excel workbook"),
     ],
@@ -86,6 +88,13 @@ def test_a_refusal_names_the_fault_and_the_line(data: bytes, says: str) -> None:
     assert "Nothing of it was imported" in str(refused.value)
 
 
+def test_the_caller_says_what_to_do() -> None:
+    with pytest.raises(FileRejectedError, match=r"^f\.csv: the file is empty\. Write it again\.$"):
+        read_sheet(b"", "f.csv", "Write it again.")
+    with pytest.raises(FileRejectedError, match=r"^f\.csv: the file is empty\. Write it again\.$"):
+        read_header(b"", "f.csv", "Write it again.")
+
+
 def test_a_cell_of_ten_megabytes_is_read_whole() -> None:
     long = "x" * 10_000_000
     assert cells_of(f"a,b\n1,{long}\n".encode()) == [["1", long]]
@@ -95,6 +104,7 @@ def test_blank_lines_are_skipped_and_lines_still_counted() -> None:
     sheet = read_sheet(b'\r\na,b\r\n\r\n"1\n1",2\r\n\r\n3,4\r\n\r\n', "f.csv")
     assert sheet.cells.rows() == [("1\n1", "2"), ("3", "4")]
     assert [sheet.line(0), sheet.line(1)] == [4, 7]
+    assert list(sheet.numbers) == [4, 6]
 
 
 def test_the_header_can_be_read_from_the_beginning_of_a_file() -> None:

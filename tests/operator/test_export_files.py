@@ -17,11 +17,12 @@ import pytest
 
 from mentor_pipeline.domain.export import import_rows
 from mentor_pipeline.domain.import_cells import owned_columns
-from mentor_pipeline.errors import ExportRefusedError
+from mentor_pipeline.errors import ExportRefusedError, WrongUseError
 from mentor_pipeline.operator.export_files import (
     ExportResult,
     ExportSource,
     Selection,
+    require_folder,
     write_import_file,
     write_messages_file,
 )
@@ -155,7 +156,7 @@ class TestTheFile:
         assert [len(cells(path)) for path in result.paths] == [2, 1]
         about = json.loads((tmp_path / "givebutter-import-2025-10-01T120000Z.json").read_text(encoding="utf-8"))
         assert [file["rows"] for file in about["files"]] == [2, 1]
-        with pytest.raises(ExportRefusedError, match="at least 1 row"):
+        with pytest.raises(WrongUseError, match="at least 1 row"):
             write(tmp_path, split=0)
 
     def test_a_path_of_ones_own(self, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ class TestFilters:
 
     @pytest.mark.parametrize("selection", [{"statuses": ["compleet"]}, {"shifts": ["Option 9"]}])
     def test_one_that_fits_nobody_is_a_mistake(self, tmp_path: Path, selection: dict[str, Any]) -> None:
-        with pytest.raises(ExportRefusedError, match=r"There are: .*(complete|Option 1)"):
+        with pytest.raises(WrongUseError, match=r"There are: .*(complete|Option 1)"):
             write(tmp_path, **selection)
         assert names(tmp_path) == []
 
@@ -321,6 +322,19 @@ class TestFaults:
         with no_file_larger_than(size + 100), pytest.raises(ExportRefusedError):
             write(path, changed)
         assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+    def test_they_are_for_their_owner_only(self, tmp_path: Path) -> None:
+        folder = tmp_path / "exports"
+        (path,) = write(folder).paths
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {file.stat().st_mode & 0o777 for file in (path, path.with_suffix(".json"))} == {0o600}
+
+    def test_a_place_whose_folder_is_not_there(self, tmp_path: Path) -> None:
+        for out in (tmp_path / "none" / "mine.csv", tmp_path / "none"):
+            with pytest.raises(WrongUseError, match=r"There is no folder .*none\. Nothing was written or made"):
+                require_folder(out)
+        for out in (tmp_path / "mine.csv", tmp_path):
+            require_folder(out)
 
     def test_a_folder_that_is_none(self, tmp_path: Path) -> None:
         blocked = tmp_path / "exports"

@@ -300,6 +300,7 @@ def test_an_older_file_changes_nothing_that_is_known_more_newly(warehouse: DuckD
     outcome = imported(dropped(inbox, "old.csv", export(range(1, 4), "Old", "2025-10-01 09:00:00")), warehouse, inbox)
     assert set(warehouse.read("raw_gb_full_contacts").get_column("first_name")) == {"New"}
     assert "3 were left as they are" in outcome.message
+    assert "on 2025-10-01 09:00 UTC (by the newest time in it)" in outcome.message
 
 
 def test_a_rejected_file_leaves_the_data_and_says_why(warehouse: DuckDBWarehouse, inbox: Path) -> None:

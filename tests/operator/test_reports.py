@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mentor_pipeline.cli.terminal import json_text
-from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
 from mentor_pipeline.operator import reports
 from mentor_pipeline.operator.reports import ChangeFilter, MatchCount, NothingSyncedError
 from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import Settings
-from tests.builders import NOW, contact, mentor, program
+from tests.builders import NOW, YEAR, contact, mentor, program, row, together
 from tests.small_year import SECOND, conflict, run, store_small_year
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_status_counts_what_is_stored(synced: Warehouse, settings: Settings) -> 
     assert found.by_match == [
         MatchCount("conflict", None, 1), MatchCount("linked", "email", 1), MatchCount("new", None, 1),
     ]  # fmt: skip
-    assert (found.import_rows, found.held) == (1, {"contact_conflict": 1})
+    assert (found.import_rows, found.differing, found.held) == (1, 1, {"contact_conflict": 1})
     assert found.conflicts == {"contact_selection": 1, "phone_mismatch": 1}
     assert found.warnings == {"shared_phone": 1}
     assert found.errors == {}
@@ -84,6 +84,24 @@ def test_the_next_step_is_the_first_thing_that_needs_a_person(synced: Warehouse,
         assert "job sync" in found.now_running
 
 
+def test_what_givebutter_holds_already_does_not_differ(synced: Warehouse, settings: Settings) -> None:
+    held = contact(7).row(0, named=True)
+    same = {"Givebutter Contact ID": "7", "First Name": held["first_name"], "Last Name": held["last_name"]}
+    synced.replace("mn_gb_import", row("mn_gb_import", year=YEAR, mn_id="0001", **same), year=YEAR)
+    assert reports.status(synced, settings, program(), NOW).differing == 0
+    other = {**same, "Last Name": "Otherwise"}
+    synced.replace("mn_gb_import", row("mn_gb_import", year=YEAR, mn_id="0001", **other), year=YEAR)
+    assert reports.status(synced, settings, program(), NOW).differing == 1
+
+
+@pytest.mark.parametrize("kind", ["rebuild", "archive", "export"])
+def test_only_a_sync_is_the_last_sync(synced: Warehouse, settings: Settings, kind: str) -> None:
+    synced.append("sync_log", run("later", NOW, sync_type=kind))
+    found = reports.status(synced, settings, program(), NOW)
+    assert found.last_sync is not None
+    assert found.last_sync.run_id == SECOND
+
+
 # -- why -------------------------------------------------------------------------------------------------------------
 
 
@@ -115,12 +133,41 @@ def test_why_follows_a_placeholder_to_the_real_id(synced: Warehouse) -> None:
     assert found.verdict is None
 
 
+def test_why_takes_what_only_one_mentor_has(synced: Warehouse) -> None:
+    who = mentor("0042").row(0, named=True)
+    phone = who["phone"]
+    for asked, found_by in (
+        (f"{who['first_name']}  {who['last_name']}".upper(), "name"),
+        (f"{who['preferred_name']} {who['last_name']}", "name"),
+        (who["personal_email"].upper(), "e-mail"),
+        (f"({phone[2:5]}) {phone[5:8]}-{phone[8:]}", "phone"),
+        ("42", "id"),
+    ):
+        found = reports.why(synced, program(), asked)
+        assert (found.mn_id, found.found_by) == ("0042", found_by)
+    assert reports.why(synced, program(), "7").mn_id == "0001"
+    synced.replace("mentors", together(mentor("0001", phone=phone), mentor("0042")), year=YEAR)
+    with pytest.raises(
+        MentorPipelineError, match=r"2 mentors have the phone .*: 0001 \(.*\), 0042 \(.*\)\. Give the id"
+    ):
+        reports.why(synced, program(), phone)
+
+
 def test_why_names_whom_a_wrong_id_may_mean(synced: Warehouse) -> None:
-    name = mentor("0042")["full_name"].item()
-    with pytest.raises(MentorPipelineError, match=rf"Did you mean 0042 \({name}\)\?"):
-        reports.why(synced, program(), name.lower())
-    with pytest.raises(MentorPipelineError, match="No mentor of 2025 has the id '7777'"):
-        reports.why(synced, program(), "7777")
+    who = mentor("0042").row(0, named=True)
+    with pytest.raises(MentorPipelineError, match=rf"Did you mean 0042 \({who['full_name']}\)\?"):
+        reports.why(synced, program(), who["last_name"].lower())
+    with pytest.raises(MentorPipelineError, match=r"Did you mean 0042 \(.*\)\?"):
+        reports.why(synced, program(), "004")
+    for asked in ("7777", "0", "a"):
+        with pytest.raises(MentorPipelineError, match=rf"No mentor of 2025 has the id, .* '{asked}'\.$"):
+            reports.why(synced, program(), asked)
+
+
+@pytest.mark.parametrize("asked", ["", "  "])
+def test_a_mentor_must_be_named(synced: Warehouse, asked: str) -> None:
+    with pytest.raises(WrongUseError, match="No mentor was named"):
+        reports.why(synced, program(), asked)
 
 
 # -- changes ---------------------------------------------------------------------------------------------------------
@@ -135,7 +182,8 @@ def test_why_names_whom_a_wrong_id_may_mean(synced: Warehouse) -> None:
         (ChangeFilter(until="1111"), ["new_mentor", "new_mentor"]),
         (ChangeFilter(since="1111", until="2222"), ["contact_linked", "field_change"]),
         (ChangeFilter(since="2025-10-01T11:00:30Z"), ["contact_linked", "field_change"]),
-        (ChangeFilter(since="2025-10-01T06:30"), ["contact_linked", "field_change"]),
+        (ChangeFilter(since="2025-10-01T11:00"), ["contact_linked", "field_change"]),
+        (ChangeFilter(since="2025-10-01T06:30"), ["contact_linked", "field_change", "new_mentor", "new_mentor"]),
         (ChangeFilter(since="2025-10-02"), []),
         (ChangeFilter(mentor="1"), ["contact_linked", "new_mentor"]),
         (ChangeFilter(mentor="999001"), ["field_change", "new_mentor"]),
@@ -164,6 +212,19 @@ def test_a_moment_that_is_none_is_refused(synced: Warehouse) -> None:
         reports.changes(synced, program(), ChangeFilter(since="1111"))
 
 
+def test_what_can_only_find_nothing_is_refused(synced: Warehouse) -> None:
+    with pytest.raises(WrongUseError, match=r"--since .* is later than --until"):
+        reports.changes(synced, program(), ChangeFilter(since="2025-10-02", until="2025-10-01"))
+    with pytest.raises(WrongUseError, match=r"No change is of type nonsense\. Known types: .*new_mentor"):
+        reports.changes(synced, program(), ChangeFilter(types=("new_mentor", "nonsense")))
+    with pytest.raises(WrongUseError, match=r"No conflict is of type nonsense\. Known types: contact_selection, data_"):
+        reports.conflicts(synced, program(), conflict_type="nonsense")
+    with pytest.raises(WrongUseError, match="Known types: shared_phone"):
+        reports.problems(synced, program(), problem_type="nonsense")
+    with pytest.raises(WrongUseError, match="There are: error, warning"):
+        reports.problems(synced, program(), severity="high")
+
+
 # -- conflicts -------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +249,26 @@ def test_one_conflict_by_its_id_or_how_that_begins(synced: Warehouse) -> None:
         reports.conflict(synced, program(), "conflict-")
 
 
+# -- problems --------------------------------------------------------------------------------------------------------
+
+
+def test_open_problems_are_listed_with_names_errors_first(synced: Warehouse) -> None:
+    error = {"year": YEAR, "mn_id": "0042", "type": "invalid_phone", "severity": "error", "resolved": False}
+    synced.upsert("sync_errors", row("sync_errors", id="e1", message="no phone", first_seen_at=NOW, **error))
+    found = reports.problems(synced, program())
+    assert [(one["id"], one["severity"]) for one in found.rows] == [("e1", "error"), ("w1", "warning")]
+    assert found.by_type == {"invalid_phone": 1, "shared_phone": 1}
+    assert found.rows[0]["full_name"] == mentor("0042")["full_name"].item()
+    for wanted, ids in (
+        ({"severity": "error"}, ["e1"]),
+        ({"severity": "warning"}, ["w1"]),
+        ({"problem_type": "shared_phone"}, ["w1"]),
+        ({"mentor": "999001"}, ["e1"]),
+        ({"mentor": "1"}, []),
+    ):
+        assert [one["id"] for one in reports.problems(synced, program(), **wanted).rows] == ids
+
+
 # -- preflight, and all reports --------------------------------------------------------------------------------------
 
 
@@ -197,9 +278,11 @@ def test_preflight_tells_what_givebutter_would_refuse(synced: Warehouse, tmp_pat
     header = '"Givebutter Contact ID","Contact External ID","First Name","Last Name"'
     file.write_text(f'{header}\n"7","0001","Ben","Birch"\n"","0300","Ada","Alder"\n', encoding="utf-8")
     found = reports.preflight(synced, program(), file)
-    assert (found.rows, found.refused, found.contacts) == (2, 1, 3)
+    assert (found.rows, found.refused, found.wrong, found.contacts) == (2, 1, 0, 3)
     assert found.findings[0]["verdict"] == "refused"
-    assert found.findings[0]["external_id"] == "0300"
+    assert (found.findings[0]["external_id"], found.findings[0]["row"]) == ("0300", 3)
+    file.write_text(f'{header}\n"7","0001","Ben","Birch"\n"7","0042","Ada","Alder"\n', encoding="utf-8")
+    assert reports.preflight(synced, program(), file).wrong == 2
     with pytest.raises(FileRejectedError, match="cannot be read"):
         reports.preflight(synced, program(), tmp_path / "none.csv")
 
@@ -210,6 +293,7 @@ def test_reports_on_nothing_say_so(warehouse: Warehouse) -> None:
         lambda: reports.changes(warehouse, program(), ChangeFilter()),
         lambda: reports.conflicts(warehouse, program()),
         lambda: reports.conflict(warehouse, program(), "x"),
+        lambda: reports.problems(warehouse, program()),
     ):
         with pytest.raises(NothingSyncedError, match="Run `mentor-pipeline sync`"):
             report()

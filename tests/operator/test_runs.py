@@ -321,6 +321,31 @@ def test_a_file_is_imported_and_its_ledger_row_told(settings: Settings, tmp_path
     assert path.exists()
 
 
+def test_a_content_that_was_imported_starts_no_run(settings: Settings, tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(settings.warehouse_path)
+    path = exported(tmp_path)
+    first = run_import(path, settings, warehouse, by="Ada", definitions=importing(settings))
+    path = path.rename(tmp_path / "again.csv")
+    again = run_import(path, settings, warehouse, by="Ben", definitions=importing(settings))
+    assert (again.is_repeat, again.outcome.success, again.outcome.run_id) == (True, True, first.outcome.run_id)
+    assert again.ledger == first.ledger
+    assert [row["id"] for row in warehouse.read("sync_log").to_dicts()] == [first.outcome.run_id]
+
+
+def test_a_part_of_the_contacts_is_imported_again_when_a_person_says_that_it_is_all(
+    settings: Settings, tmp_path: Path
+) -> None:
+    warehouse = DuckDBWarehouse(settings.warehouse_path)
+    run_import(exported(tmp_path / "all", 9), settings, warehouse, by="Ada", definitions=importing(settings))
+    path = exported(tmp_path / "part", 2)
+    part = run_import(path, settings, warehouse, by="Ada", definitions=importing(settings))
+    assert part.ledger is not None
+    assert part.ledger["is_partial"]
+    again = run_import(path, settings, warehouse, by="Ada", allow_shrink=True, definitions=importing(settings))
+    assert again.ledger is not None
+    assert (again.is_repeat, again.ledger["is_partial"]) == (False, False)
+
+
 def test_a_file_of_the_other_kind_is_refused_before_a_run(settings: Settings, tmp_path: Path) -> None:
     warehouse = DuckDBWarehouse(settings.warehouse_path)
     refused = tmp_path / "contacts-2025-10-01-1-failed.csv"
@@ -331,6 +356,9 @@ def test_a_file_of_the_other_kind_is_refused_before_a_run(settings: Settings, tm
         run_import(exported(tmp_path), settings, warehouse, kind=FileKind.FAILURES, by="Ada")
     with pytest.raises(FileRejectedError, match="cannot be read"):
         run_import(tmp_path / "none.csv", settings, warehouse, by="Ada")
+    refused.write_text("ERRORS;id\nno;1\n", encoding="utf-8")
+    with pytest.raises(FileRejectedError, match=r"separated by semicolons.*Download it from Givebutter again"):
+        run_import(refused, settings, warehouse, kind=FileKind.FAILURES, by="Ada")
     assert not settings.data_dir.exists()
 
 
@@ -345,6 +373,7 @@ def test_the_inbox_is_emptied_once(settings: Settings) -> None:
     assert [one.ledger["status"] for one in done.imported if one.ledger] == ["completed"]
     assert [file.name for file in done.waiting] == ["growing.csv.part"]
     assert (settings.inbox_dir / "done" / path.name).exists()
+    assert [one.put_into for one in done.imported] == [settings.inbox_dir / "done"]
     path.with_name("again.csv").write_bytes(content)
     done = run_inbox(settings, warehouse, by="Ada", definitions=definitions, settle_seconds=0)
     assert done.imported == ()
