@@ -77,6 +77,15 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert "Exit codes" in shown.stdout
 
 
+@pytest.mark.parametrize("words", [["nope"], ["why"], ["status", "--nope"], ["export", "--split", "0"]])
+def test_wrong_use_is_one_json_document_too(words: list[str]) -> None:
+    done = process(*words, "--json")
+    assert done.returncode == 2
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert document["error"]
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"

@@ -58,6 +58,9 @@ def configured_forms(jotform: JotformYear) -> dict[str, Form]:
     return {FORM_TABLES[name]: form for name, form in forms.items() if form is not None}
 
 
+_NO_ANSWERS: Final = "{}"
+
+
 def submission_rows(table: str, submissions: Iterable[Mapping[str, Any]], form: Form, zone: ZoneInfo) -> pl.DataFrame:
     """Read a form's submissions.
 
@@ -88,10 +91,20 @@ def submission_rows(table: str, submissions: Iterable[Mapping[str, Any]], form: 
 def merge_submissions(known: pl.DataFrame, listed: pl.DataFrame, *, year: int, now: datetime) -> pl.DataFrame:
     """Lay a form's submissions, read whole, over the year's rows known of it; see `merge_listing`.
 
-    One whose time cannot be read counts as submitted when it was first seen.
+    One whose time cannot be read counts as submitted when it was first seen. One that suddenly comes without a single
+    answer keeps those that are known: a form cannot be emptied, so it is the service's fault.
     """
-    rows = merge_listing(known, listed.with_columns(year=pl.lit(year, dtype=pl.Int32)), key="submission_id", now=now)
+    told = _with_known_answers(listed, known)
+    rows = merge_listing(known, told.with_columns(year=pl.lit(year, dtype=pl.Int32)), key="submission_id", now=now)
     return rows.with_columns(submitted_at=pl.coalesce("submitted_at", "first_seen_at"))
+
+
+def _with_known_answers(listed: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """What is listed; a row without any answer with the known ones."""
+    emptied = listed.filter(answers=_NO_ANSWERS).select("submission_id", "status")
+    kept = known.filter(pl.col("answers") != _NO_ANSWERS).drop("status").join(emptied, on="submission_id")
+    rest = listed.join(kept, on="submission_id", how="anti", maintain_order="left")
+    return pl.concat([rest, kept.select(listed.columns)])
 
 
 def missing_questions(questions: Mapping[str, Mapping[str, Any]], fields: Mapping[str, str]) -> list[str]:

@@ -321,7 +321,7 @@ def require_folder(out: Path) -> None:
     Raises:
         WrongUseError: nothing was made.
     """
-    folder = out.parent if out.suffix == ".csv" else out
+    folder = out.parent if out.suffix.lower() == ".csv" and not out.is_dir() else out
     if not folder.is_dir():
         msg = (
             f"There is no folder {folder}. Nothing was written or made. Make it first, or name another place: a "
@@ -377,7 +377,7 @@ class _Place:
 
     @classmethod
     def of(cls, target: Path, kind: str, now: datetime) -> _Place:
-        if target.suffix == ".csv":
+        if target.suffix.lower() == ".csv" and not target.is_dir():
             return cls(target.parent, target.stem, _manifest(target.with_suffix(".json")))
         manifests = sorted(target.glob(f"{kind}-*.json"))
         moment = now
@@ -406,6 +406,7 @@ class _Place:
         manifest = orjson.dumps({**about, "files": files}, default=str, option=orjson.OPT_INDENT_2)
         contents = dict(zip(paths, (part.content for part in parts), strict=True))
         contents[self.folder / f"{self.stem}.json"] = manifest
+        self._refuse_to_write_over(list(contents))
         temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in contents}
         try:
             # What is in the files are people's names, phones and addresses: they are for their owner only.
@@ -429,6 +430,32 @@ class _Place:
             )
             raise ExportRefusedError(msg) from error
         return tuple(paths)
+
+    def _refuse_to_write_over(self, paths: Sequence[Path]) -> None:
+        """Refuse when a name is taken by something else than our own file, as it was written.
+
+        Raises:
+            ExportRefusedError: naming it.
+        """
+        ours = {self.folder / file.get("name", ""): file.get("sha256") for file in self.newest.get("files", ())}
+        manifest = self.folder / f"{self.stem}.json"
+        for path in paths:
+            if not path.exists() and not path.is_symlink():
+                continue
+            is_ours = bool(ours) if path == manifest else path.is_file() and _sha256(path) == ours.get(path)
+            if not is_ours:
+                msg = (
+                    f"{path} is there already, and no export wrote it so. It was left as it is, and no file was "
+                    "written. Name another file with --out, or move that one away."
+                )
+                raise ExportRefusedError(msg)
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:

@@ -157,7 +157,7 @@ class JotformResource(ApiResource):
     def _page(self, form_id: str, envelope: Json) -> tuple[list[Json], int]:
         """The rows of a page, and how many a full one has (Jotform may allow fewer than we ask for)."""
         page, told = envelope["content"], envelope.get("resultSet")
-        if not isinstance(page, list) or not all(_is_submission(row) for row in page):
+        if not isinstance(page, list) or not all(isinstance(row, dict) and row.get("id") for row in page):
             raise self._connected().error(
                 call=f"GET /form/{form_id}/submissions",
                 what="answered with something that is no list of submissions",
@@ -202,14 +202,6 @@ def quota_reset(now: datetime) -> datetime:
     """When Jotform's daily count of calls starts again: the next midnight US Eastern time, in UTC."""
     tomorrow = now.astimezone(_QUOTA_ZONE).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), _QUOTA_ZONE).astimezone(UTC)
-
-
-def _is_submission(row: object) -> bool:
-    """True for what a submission looks like; without its answers a mentor would seem to have no name, phone or id."""
-    if not isinstance(row, dict) or not row.get("id"):
-        return False
-    # PHP writes an empty object as an empty list. What is deleted may have lost its answers.
-    return isinstance(row.get("answers"), dict | list) or str(row.get("status")).upper() == "DELETED"
 
 
 def _number(value: Any, otherwise: int | None) -> int | None:

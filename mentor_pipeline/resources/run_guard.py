@@ -40,6 +40,7 @@ _JOB_TYPES: Final[Mapping[str, str]] = {
     "restore_contacts": "archive",
     "release_external_ids": "archive",
     "undo_releases": "archive",
+    "push_tags": "archive",
 }
 
 

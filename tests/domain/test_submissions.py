@@ -295,6 +295,21 @@ class TestMerging:
         assert second.drop("last_seen_at").equals(first.drop("last_seen_at"))
         assert second["first_seen_at"].to_list() == [MONDAY, MONDAY]
 
+    def test_a_time_that_cannot_be_read_is_that_of_the_first_sight(self) -> None:
+        unread = (submission("1", created_at="0000-00-00 00:00:00"), submission("2", created_at=None))
+        first = self.merge(TABLES["raw_mn_signups"].empty(), *unread, now=MONDAY)
+        assert first["submitted_at"].to_list() == [MONDAY, MONDAY]
+        assert self.merge(first, *unread, now=TUESDAY)["submitted_at"].to_list() == [MONDAY, MONDAY]
+
+    def test_answers_that_are_suddenly_gone_are_kept(self) -> None:
+        first = self.merge(TABLES["raw_mn_signups"].empty(), submission("1"), submission("2"), now=MONDAY)
+        for nothing in (None, [], {}):
+            emptied = submission("1", answers=nothing, status="DELETED")
+            second = self.merge(first, emptied, submission("2"), now=TUESDAY)
+            told = ["status", "last_seen_at"]
+            assert second.drop(told).equals(first.drop(told))
+            assert second["status"].to_list() == ["DELETED", "ACTIVE"]
+
     def test_a_submission_that_vanished_is_marked_and_comes_back(self) -> None:
         first = self.merge(TABLES["raw_mn_signups"].empty(), submission("1"), submission("2"), now=MONDAY)
         second = self.merge(first, submission("1"), now=TUESDAY)

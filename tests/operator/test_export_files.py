@@ -329,6 +329,20 @@ class TestFaults:
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {file.stat().st_mode & 0o777 for file in (path, path.with_suffix(".json"))} == {0o600}
 
+    @pytest.mark.parametrize("name", ["mine.csv", "mine.json"])
+    def test_what_no_export_wrote_is_never_written_over(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("precious", encoding="utf-8")
+        with pytest.raises(ExportRefusedError, match=rf"{name} is there already, and no export wrote it so"):
+            write(tmp_path / "mine.csv")
+        assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {name: "precious"}
+
+    def test_an_export_that_somebody_edited_is_never_written_over(self, tmp_path: Path) -> None:
+        (path,) = write(tmp_path / "mine.csv").paths
+        path.write_text("edited", encoding="utf-8")
+        with pytest.raises(ExportRefusedError, match="no export wrote it so"):
+            write(path)
+        assert path.read_text(encoding="utf-8") == "edited"
+
     def test_a_place_whose_folder_is_not_there(self, tmp_path: Path) -> None:
         for out in (tmp_path / "none" / "mine.csv", tmp_path / "none"):
             with pytest.raises(WrongUseError, match=r"There is no folder .*none\. Nothing was written or made"):

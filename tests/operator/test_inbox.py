@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -175,6 +176,24 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> No
     (tmp_path / "inbox").write_text("a file", encoding="utf-8")
     with pytest.raises(MentorPipelineError, match="cannot be listed"):
         observe(tmp_path / "inbox", {})
+
+
+def test_a_name_that_is_no_utf_8_becomes_one_that_can_be_told(inbox: Path) -> None:
+    (inbox / "good.csv").write_text("x", encoding="utf-8")
+    (inbox / os.fsdecode(b"bad\xffname.csv")).write_text("y", encoding="utf-8")
+    assert [file.name for file in observe(inbox, {})] == ["bad%ffname.csv", "good.csv"]
+    assert sorted(path.name for path in inbox.iterdir()) == ["bad%ffname.csv", "good.csv"]
+    assert (inbox / "bad%ffname.csv").read_text(encoding="utf-8") == "y"
+
+
+def test_the_reason_is_kept_of_a_file_with_the_longest_name_there_may_be(inbox: Path) -> None:
+    name = f"{'n' * 251}.csv"
+    (inbox / name).touch()
+    moved = put_away(inbox / name, inbox, "rejected", "no contacts in it")
+    assert moved is not None
+    assert moved.suffix == ".csv"
+    (reason,) = (inbox / "rejected").glob("*.txt")
+    assert reason.read_text(encoding="utf-8") == "no contacts in it\n"
 
 
 def test_names_are_never_written_over(inbox: Path) -> None:
@@ -409,10 +428,11 @@ def test_an_export_after_a_read_of_the_api_changes_nothing(warehouse: DuckDBWare
     read = Reading(listed, now - timedelta(hours=1), "api", is_complete=True)
     learned = learn(TABLES["raw_gb_full_contacts"].empty(), read, full_read_at=None, now=now)
     warehouse.upsert("raw_gb_full_contacts", learned.rows)
-    edited = next(iter(world.contacts))
+    edited = next(contact_id for contact_id in world.active_ids() if not world.contact(contact_id).household)
     world.edit_contact(edited, first_name="Zelda")
     outcome = imported(world.export_csv(tmp_path), warehouse, now=datetime.now(UTC))
-    assert (outcome.counts["new_contacts"], outcome.counts["changed_contacts"]) == (0, 1)
+    told_only_there = sum(bool(world.contact(contact_id).household) for contact_id in world.active_ids())
+    assert (outcome.counts["new_contacts"], outcome.counts["changed_contacts"]) == (0, 1 + told_only_there)
     assert outcome.counts["missing_contacts"] == 0
 
 

@@ -1,6 +1,7 @@
 """Runs of jobs from the command line: what is told of them, and that they are on the instance that the UI shows."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from mentor_pipeline.domain.contacts_csv import FileKind
-from mentor_pipeline.errors import ConfigError, FileRejectedError, WarehouseError
+from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError, WarehouseError
 from mentor_pipeline.operator.imports import import_csv
 from mentor_pipeline.operator.runs import (
     Progress,
@@ -209,6 +210,42 @@ def test_a_job_without_its_keys_is_refused_before_anything_is_made(
         run_job("sync", settings, by="Ada")
     assert [key for key in (JOTFORM_KEY, GIVEBUTTER_KEY) if key in str(refused.value)] == named
     assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        (JOTFORM_KEY, "SECRET\nX", "holds characters that no key has"),
+        (GIVEBUTTER_KEY, "A B", "holds characters that no key has"),
+        ("GIVEBUTTER_BASE_URL", "api.example.org", "expected an address like"),
+        ("JOTFORM_BASE_URL", "https://user:word@example.org", "expected an address like"),
+    ],
+)
+def test_a_key_or_address_that_cannot_be_is_refused_before_anything_is_made(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
+) -> None:
+    for key in (JOTFORM_KEY, GIVEBUTTER_KEY):
+        monkeypatch.setenv(key, "a-key")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=why) as refused:
+        run_job("sync", settings, by="Ada")
+    assert name in str(refused.value)
+    assert not {"SECRET", "word"} & set(re.findall(r"\w+", str(refused.value)))
+    assert not settings.data_dir.exists()
+
+
+def test_a_disk_on_which_nothing_can_be_written_down_is_told(settings: Settings, data_dir: Path) -> None:
+    home = prepare_home(settings)
+    (home / "history" / "runs" / "index.db").mkdir(parents=True)  # as unusable as on a full disk
+    with pytest.raises(MentorPipelineError, match="is the disk full"):
+        run_job("rebuild", settings, by="Ada", definitions=built(data_dir, signups))
+
+
+def test_a_pipe_is_not_waited_for(settings: Settings, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    warehouse = DuckDBWarehouse(settings.warehouse_path)
+    with pytest.raises(FileRejectedError, match="is no file"):
+        run_import(tmp_path / "pipe.csv", settings, warehouse, by="Ada")
 
 
 def test_jobs_that_ask_no_service_need_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
