@@ -332,7 +332,7 @@ def test_preflight_fails_when_a_row_would_be_refused(synced: DuckDBWarehouse, tm
     file.write_text('"Givebutter Contact ID","Contact External ID","Last Name"\n"7","0001","Birch"\n', encoding="utf-8")
     good = call("preflight", str(file))
     assert good.exit_code == 0
-    assert "should take all 1 rows" in good.stdout
+    assert "1 row: Givebutter should take all" in good.stdout
     twice = '"Givebutter Contact ID","Contact External ID","Last Name"\n"7","0001","Birch"\n"7","0002","Elm"\n'
     file.with_name("twice.csv").write_text(twice, encoding="utf-8")
     wrong = call("preflight", str(file.with_name("twice.csv")))

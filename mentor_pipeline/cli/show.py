@@ -548,7 +548,7 @@ def preflight(found: Preflight) -> list[RenderableType]:
     shown: list[RenderableType] = [
         Text(f"{found.file}, {number(found.rows, 'row')}: Givebutter would {' and '.join(faults)}.", "bold red")
         if faults
-        else Text(f"Givebutter should take all {found.rows:,} rows of {found.file}.", "bold green")
+        else Text(f"{found.file}, {number(found.rows, 'row')}: Givebutter should take all.", "bold green")
     ]
     if found.unknown_columns:
         text = (

@@ -171,7 +171,8 @@ def write_import_file(
     }
     paths = place.write(_parts(fresh.select(columns), selection), about)
     names = ", ".join(path.name for path in paths)
-    message = f"{names}: {fresh.height} rows, {created} create a contact and {updated} update one"
+    rows_in_it = "1 row" if fresh.height == 1 else f"{fresh.height} rows"
+    message = f"{names}: {rows_in_it}; contacts created: {created}, updated: {updated}"
     return result(paths, fresh, message, sent_notes=_sent(fresh, paths[0].name, now))
 
 
