@@ -175,38 +175,30 @@ def suggest_contacts(
     """
     preferred = "prefix" if program.givebutter.preferred_name_field == "prefix" else "preferred_name"
     own_blocks = _mentors_blocks(mentors)
+    near = _sharing_a_part(contacts, own_blocks["block"])
     blocks = _blocks(
-        contacts.select(
+        near.select(
             "emails",
             "phones",
             id="contact_id",
-            last_words=_compared(contacts["last_name"]).str.split(" "),
-            initials=_initials(contacts["first_name"], contacts[preferred]),
-        )
-    ).join(own_blocks, on="block", how="semi")
+            last_words=_compared(near["last_name"]).str.split(" "),
+            initials=_initials(near["first_name"], near[preferred]),
+        ),
+        only=own_blocks["block"],
+    )
     if blocks.is_empty():
         return []
-    own_blocks_of, blocks_of = _by_id(own_blocks), _by_id(blocks)
+    own_blocks_of = _by_id(own_blocks)
     mentor_of = {row["mn_id"]: row for row in mentors.iter_rows(named=True)}
-    near = contacts.join(blocks, left_on="contact_id", right_on="id", how="semi")
-    contact_of = {row["contact_id"]: row for row in near.iter_rows(named=True)}
     ours = records(
         record(mn_id, _mentor_name(row), _emails_of(row), _phones_of(row), blocks=own_blocks_of.get(mn_id, []))
         for mn_id, row in mentor_of.items()
     )
-    theirs = records(
-        record(
-            str(contact_id),
-            contact_name(row, program),
-            row["emails"] or [],
-            row["phones"] or [],
-            has_old_id=bool(row["external_id"]),
-            blocks=blocks_of[contact_id],
-        )
-        for contact_id, row in contact_of.items()
-    )
+    theirs = _contacts_records(near, blocks, preferred)
     model = settings(prior=EXPECTED / _about(contacts.height))
     likely = probabilities([ours, theirs], _frequencies(contacts), model, THRESHOLD)
+    shown = near.filter(pl.col("contact_id").is_in(likely["unique_id_r"].cast(pl.Int64).unique().implode()))
+    contact_of = {row["contact_id"]: row for row in shown.iter_rows(named=True)}
     found = []
     for mn_id, contact_id, probability in likely.iter_rows():
         contact = contact_of[int(contact_id)]
@@ -224,7 +216,34 @@ def suggest_contacts(
 # -- who is compared with whom -----------------------------------------------------------------------------------------
 
 
-def _blocks(people: pl.DataFrame) -> pl.DataFrame:
+def _sharing_a_part(contacts: pl.DataFrame, blocks: pl.Series) -> pl.DataFrame:
+    """The contacts that can be in one of these blocks at all, found by what a block is made of and one column has."""
+    parts = blocks.str.split(" ")
+    kind, part = parts.list.first(), parts.list.get(1)
+
+    def wanted(name: str) -> pl.Series:
+        return part.filter(kind == name).unique().implode()
+
+    words = set(wanted("name").explode())
+    names = contacts["last_name"].drop_nulls().unique()
+    own_names = [name for name in names if not words.isdisjoint(comparable(name).split())]
+    emails = contacts.select("contact_id", email=pl.col("emails")).explode("email")
+    phones = contacts.select("contact_id", phone=pl.col("phones")).explode("phone")
+    phone = pl.col("phone")
+    ids = pl.concat(
+        [
+            contacts.filter(pl.col("last_name").is_in(own_names))["contact_id"],
+            emails.filter(_mailboxes(pl.col("email")).is_in(wanted("mailbox")))["contact_id"],
+            phones.filter(
+                phone.str.tail(_LINE_DIGITS).is_in(wanted("line"))
+                | phone.str.head(-_LAST_DIGITS).is_in(wanted("exchange"))
+            )["contact_id"],
+        ]
+    )
+    return contacts.join(ids.unique().to_frame("contact_id"), on="contact_id", how="semi")
+
+
+def _blocks(people: pl.DataFrame, *, only: pl.Series | None = None) -> pl.DataFrame:
     """Id and block, one row for each block that a person is in; only people of one block are compared.
 
     The blocks are: a word of the last name with the first letter of a first name; what stands before an e-mail's @; a
@@ -232,6 +251,7 @@ def _blocks(people: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         people: id, last_words, initials (first letters of the first names; "" when there is none), emails, phones.
+        only: the blocks that somebody else is in; all when None.
     """
     phones = people.explode("phones").drop_nulls("phones").explode("initials")
     initials = pl.concat_str("initials", pl.col("last_words").list.first().str.head(1))
@@ -241,6 +261,9 @@ def _blocks(people: pl.DataFrame) -> pl.DataFrame:
         phones.select("id", block=_block("line", pl.col("phones").str.tail(_LINE_DIGITS))),
         phones.select("id", block=_block("exchange", pl.col("phones").str.head(-_LAST_DIGITS), initials)),
     ]
+    if only is not None:
+        wanted = only.unique().to_frame("block")
+        parts = [part.join(wanted, on="block", how="semi") for part in parts]
     return pl.concat(parts).drop_nulls().unique().sort("id", "block")
 
 
@@ -297,7 +320,7 @@ def _block(kind: str, *parts: pl.Expr | str) -> pl.Expr:
 
 def _mailboxes(email: pl.Expr) -> pl.Expr:
     """`mailbox` of a column; null when it is too short to tell people apart."""
-    found = email.str.split("@").list.first().str.split("+").list.first()
+    found = email.str.extract(r"^([^@+]*)")
     return pl.when(found.str.len_chars() >= LONG_ENOUGH).then(found)
 
 
@@ -336,6 +359,41 @@ def record(
         "has_old_id": has_old_id,
         "blocks": list(blocks),
     }
+
+
+def _contacts_records(contacts: pl.DataFrame, blocks: pl.DataFrame, preferred: str) -> pa.Table:
+    """`records` of the contacts that are in a block: each name is read once, the rest is read a column at a time."""
+    near = contacts.join(blocks.group_by("id").agg(blocks="block"), left_on="contact_id", right_on="id").select(
+        "contact_id", "first_name", "last_name", "emails", "phones", "external_id", "blocks", preferred=preferred
+    )
+    names = near.select("first_name", "last_name", "preferred").unique()
+    read = [record("", Name(*name), (), ()) for name in names.iter_rows()]
+    of_names = names.with_columns(
+        pl.Series(part, [one[part] for one in read], dtype=pl.List(pl.String))
+        for part in ("given", "firsts", "known_as", "last_words")
+    )
+    email = pl.element()
+    box = _mailboxes(email)
+    return (
+        near.join(of_names, on=["first_name", "last_name", "preferred"], nulls_equal=True)
+        .with_columns(emails=pl.col("emails").list.eval(email.filter(box.is_not_null())).list.unique().list.sort())
+        .select(
+            "given",
+            "firsts",
+            "known_as",
+            pl.when(pl.col("last_words").list.len() > 0).then(pl.col("last_words").list.join(" ")).alias("last_name"),
+            "last_words",
+            pl.col("emails").fill_null([]),
+            pl.col("emails").list.eval(box).fill_null([]).alias("mailboxes"),
+            pl.col("phones").list.unique().list.sort().fill_null([]),
+            "blocks",
+            unique_id=pl.col("contact_id").cast(pl.String),
+            has_old_id=pl.col("external_id").fill_null("") != "",
+        )
+        .select(_RECORD.names)
+        .to_arrow()
+        .cast(_RECORD)
+    )
 
 
 def records(people: Iterable[dict[str, Any]]) -> pa.Table:
