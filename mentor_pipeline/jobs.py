@@ -9,7 +9,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from mentor_pipeline.assets.upkeep import archive_contacts, release_contacts, restore_from_log, unrelease_from_log
+from mentor_pipeline.assets.upkeep import (
+    archive_contacts,
+    push_own_tags,
+    release_contacts,
+    restore_from_log,
+    unrelease_from_log,
+)
 
 CONTACTS: Final = dg.AssetSelection.assets("raw_gb_full_contacts")
 FILE: Final = dg.AssetSelection.assets("gb_import_file")
@@ -80,6 +86,12 @@ def undo_releases() -> None:
     unrelease_from_log()
 
 
+@dg.job(description="Bring our tags on the mentors' contacts up to date; only tells which, until run with apply: true.")
+def push_tags() -> None:
+    """R6: tags of ours that no longer hold come off again, others' never."""
+    push_own_tags()
+
+
 jobs: Final = [
     sync,
     import_contacts,
@@ -91,4 +103,5 @@ jobs: Final = [
     restore_contacts,
     release_external_ids,
     undo_releases,
+    push_tags,
 ]

@@ -275,7 +275,7 @@ def test_what_was_shown_of_the_demo_is_not_done_to_the_real_data(asked: list[str
 
     @tried.command()
     def apply(context: typer.Context) -> None:
-        seen.append(archive._options(context, [7], 2, "archive apply"))
+        seen.append(archive.options_given(context, [7], 2, "archive apply"))
 
     CliRunner().invoke(tried, [*asked, "apply"], catch_exceptions=False)
     assert seen == [[*asked, "archive", "apply", "--only", "7", "--limit", "2"]]

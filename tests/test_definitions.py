@@ -33,7 +33,7 @@ GROUPS: Final = {
 }
 JOBS: Final = {
     *("sync", "export", "import_contacts", "contact_refresh", "rebuild", "archive_duplicates", "restore_contacts"),
-    *("apply_decisions", "release_external_ids", "undo_releases"),
+    *("apply_decisions", "release_external_ids", "undo_releases", "push_tags"),
 }
 BLOCKING: Final = {
     *("row_count_not_collapsed", "required_columns", "mn_id_is_unique", "phones_are_e164"),
@@ -78,7 +78,7 @@ def test_assets_are_those_of_the_architecture(graph: AssetGraph) -> None:
 
 def test_what_runs_note_is_shown_but_not_computed(graph: AssetGraph) -> None:
     ledgers = {key.to_user_string() for key in graph.external_asset_keys if graph.get(key).group_name == "ledgers"}
-    assert {"csv_import_log", "contact_archive_log", "sync_log", "sync_configs"} <= ledgers
+    assert {"csv_import_log", "contact_archive_log", "tag_log", "sync_log", "sync_configs"} <= ledgers
 
 
 def test_every_asset_tells_what_it_is(graph: AssetGraph) -> None:

@@ -24,7 +24,7 @@ def messages(
     raw_gb_full_contacts: pl.DataFrame,
     settings: dg.ResourceParam[Settings],
 ) -> Computed:
-    """Made from the campaign files beside the year files; who gets none is listed with the reason."""
+    """Made from the active campaign files beside the year files; who gets none is listed with the reason."""
     with told_plainly():
         campaigns = load_campaigns(settings.config_dir / "campaigns")
     made = outreach_messages(campaigns, mentors, raw_gb_full_contacts)

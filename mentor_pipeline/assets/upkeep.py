@@ -1,8 +1,8 @@
-"""Tidying Givebutter: what to archive and to release, and the steps of the jobs that do it or take it back (R4.1, R5).
+"""Tidying Givebutter: what to archive, to release and to tag, and the steps of the jobs that do it (R4.1, R5, R6).
 
 The plans are assets. What changes Givebutter are ops: no sync ever does them, only a job that a person starts, and even
-that only tells what it would do until it is run with `apply`. How it is done is in `operator.archive`; what the jobs
-are is in `jobs`.
+that only tells what it would do until it is run with `apply`. How it is done is in `operator.archive` and
+`operator.tags`; what the jobs are is in `jobs`.
 """
 
 from typing import Any, Final
@@ -14,6 +14,7 @@ from pydantic import Field
 from mentor_pipeline.assets.common import columns_of, table_asset, told_plainly, utc_now
 from mentor_pipeline.domain import archive, release
 from mentor_pipeline.domain.decisions import resolve_aliases
+from mentor_pipeline.operator import tags
 from mentor_pipeline.operator.archive import LOG, ArchiveReport, Archivist, ContactMove, Operation
 from mentor_pipeline.resources.givebutter import GivebutterResource
 from mentor_pipeline.resources.run_guard import ROW_COUNT, RunGuard, triggered_by
@@ -121,6 +122,34 @@ def unrelease_from_log(
     _do(context, "unrelease", config, warehouse, givebutter, program)
 
 
+@dg.op(description="Put our tags on the mentors' contacts where they hold, and take them off.", out=dg.Out(dg.Nothing))
+def push_own_tags(
+    context: dg.OpExecutionContext,
+    config: PlannedContacts,
+    run_guard: RunGuard,  # noqa: ARG001 - as above
+    givebutter: GivebutterResource,
+    warehouse: dg.ResourceParam[Warehouse],
+    program: dg.ResourceParam[ProgramYear],
+) -> None:
+    """The one step of the job `push_tags`."""
+
+    def log(move: tags.TagMove) -> None:
+        context.log.info("contact %d, %s: %s", move.contact_id, move.mentor_name, move.error or move.state)
+
+    with told_plainly():
+        tagger = tags.Tagger(
+            warehouse=warehouse,
+            givebutter=givebutter,
+            program=program,
+            actor=triggered_by(context.run.tags),
+            run_id=context.run_id,
+            clock=utc_now,
+            on_move=log,
+        )
+        report = tagger.run(config.contact_ids, limit=config.limit, apply=config.apply)
+        _tell(context, report, tags.LOG, _table(_tag_rows(report.moves)), warehouse)
+
+
 def _do(
     context: dg.OpExecutionContext,
     operation: Operation,
@@ -144,28 +173,35 @@ def _do(
             clock=utc_now,
             on_move=log,
         )
-        _tell(context, archivist.run(operation, config.contact_ids, limit=limit, apply=config.apply), warehouse)
+        report = archivist.run(operation, config.contact_ids, limit=limit, apply=config.apply)
+        _tell(context, report, LOG, _table(_rows(report.moves)), warehouse)
 
 
-def _tell(context: dg.OpExecutionContext, report: ArchiveReport, warehouse: Warehouse) -> None:
+def _tell(
+    context: dg.OpExecutionContext,
+    report: ArchiveReport | tags.TagReport,
+    ledger: str,
+    contacts: dg.TableMetadataValue,
+    warehouse: Warehouse,
+) -> None:
     """Tell which contacts were (or would be) changed; the run fails when any of them did.
 
     Raises:
         Failure: naming who and why.
     """
     context.log.info("%s", report.summary)
-    told: dict[str, Any] = {"what came of it": report.summary, "contacts": _table(report.moves)}
+    told: dict[str, Any] = {"what came of it": report.summary, "contacts": contacts}
     if report.is_applied:
         # The ledger is no asset that is computed; so the catalog and sync_log see that this run wrote to it.
-        rows = warehouse.counts([LOG])[LOG]
-        context.log_event(dg.AssetMaterialization(LOG, metadata={ROW_COUNT: rows, **told}))
+        rows = warehouse.counts([ledger])[ledger]
+        context.log_event(dg.AssetMaterialization(ledger, metadata={ROW_COUNT: rows, **told}))
     if report.failure:
         raise dg.Failure(description=report.failure, metadata=told, allow_retries=False)
     context.add_output_metadata(told)
 
 
-def _table(moves: tuple[ContactMove, ...]) -> dg.TableMetadataValue:
-    rows = [
+def _rows(moves: tuple[ContactMove, ...]) -> list[dict[str, str]]:
+    return [
         {
             "contact": str(move.contact_id),
             "name": move.name,
@@ -177,5 +213,22 @@ def _table(moves: tuple[ContactMove, ...]) -> dg.TableMetadataValue:
         }
         for move in moves
     ]
+
+
+def _tag_rows(moves: tuple[tags.TagMove, ...]) -> list[dict[str, str]]:
+    return [
+        {
+            "contact": str(move.contact_id),
+            "mentor": f"{move.mn_id}, {move.mentor_name}",
+            "put on": ", ".join(move.add),
+            "taken off": ", ".join(move.remove),
+            "why": move.reason,
+            "what came of it": move.error or move.state,
+        }
+        for move in moves
+    ]
+
+
+def _table(rows: list[dict[str, str]]) -> dg.TableMetadataValue:
     columns = [dg.TableColumn(name) for name in (rows[0] if rows else ())]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))

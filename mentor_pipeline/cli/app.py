@@ -30,7 +30,7 @@ WRONG_USE: Final = 2
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 """What typer raises for an unknown option, a missing argument, a bad value; it has no public name."""
 _OF_THE_DEMO: Final = ("demo", "dev")
-_ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "config")
+_ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "tags", "config")
 """Commands of which some ask the services; with --demo the simulated ones are made to answer."""
 LOG_NAME: Final = "mentor-pipeline-errors.log"
 
@@ -62,7 +62,8 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does t
 
 def main() -> None:
     """Run the command line and exit."""
-    from mentor_pipeline.cli import archive, decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+    # They add their commands to `app`.
+    from mentor_pipeline.cli import archive, decide, jobs, look, outreach, people, tags, upkeep  # noqa: F401
 
     sys.excepthook = _tell_unexpected
     command = typer.main.get_command(app)

@@ -50,7 +50,7 @@ def plan_archive(*, as_json: Json = False) -> None:
     """Show which duplicates may be archived and which a person must look at, with the reason for each."""
     from mentor_pipeline.operator.archive import planned, to_review
 
-    here = _synced()
+    here = synced()
     archive = planned(here.warehouse, here.program, "archive").moves
     review = to_review(here.warehouse, here.program)
     counted = {"archive": len(archive), "review": len(review)}
@@ -73,7 +73,7 @@ def apply_archive(
     _do(
         "archive",
         only or [],
-        _options(context, only, limit, "archive apply"),
+        options_given(context, only, limit, "archive apply"),
         by,
         limit=limit,
         yes=yes,
@@ -103,7 +103,7 @@ def plan_release(*, as_json: Json = False) -> None:
     """Show which external ids are to be taken off which contacts, and who decided so."""
     from mentor_pipeline.operator.archive import planned
 
-    here = _synced()
+    here = synced()
     moves = planned(here.warehouse, here.program, "release").moves
     document = {"year": here.program.year, "counts": {"release": len(moves)}, "release": moves}
     Terminal(as_json=as_json).result(document, *show_archive.release_plan(moves))
@@ -124,7 +124,7 @@ def apply_release(
     _do(
         "release",
         only or [],
-        _options(context, only, limit, "release apply"),
+        options_given(context, only, limit, "release apply"),
         by,
         limit=limit,
         yes=yes,
@@ -152,7 +152,7 @@ def undo_release(
 @told
 def duplicates(*, as_json: Json = False) -> None:
     """Show contacts that share a phone or an e-mail: whose they are, and what to do. Mentors' first."""
-    here = _synced()
+    here = synced()
     rows = here.warehouse.read_or_empty("duplicate_gb_contacts").to_dicts()
     groups = sorted(rows, key=lambda row: row["mn_id"] is None)  # else in the table's order: phones, then e-mails
     document = {"count": len(groups), "groups": groups}
@@ -175,7 +175,7 @@ def _do(
     """Show what an operation would do, or do it by its job; `words` are the command without --yes."""
     from mentor_pipeline.operator.archive import carried_out, planned
 
-    terminal, here = Terminal(as_json=as_json), _synced()
+    terminal, here = Terminal(as_json=as_json), synced()
     report = planned(here.warehouse, here.program, operation, contact_ids, limit=limit)
     command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
     if not yes or not report.moves:
@@ -208,7 +208,7 @@ def _run(
         return run_job(job, here.settings, by=acting(by), run_config={"ops": {step: {"config": config}}}, watch=watch)
 
 
-def _synced() -> Installation:
+def synced() -> Installation:
     """This installation.
 
     Raises:
@@ -224,7 +224,7 @@ def _synced() -> Installation:
     return here
 
 
-def _options(context: typer.Context, only: Sequence[int] | None, limit: int | None, command: str) -> list[str]:
+def options_given(context: typer.Context, only: Sequence[int] | None, limit: int | None, command: str) -> list[str]:
     """The words of an `apply`, so that it can be repeated."""
     chosen = [word for contact_id in only or [] for word in ("--only", str(contact_id))]
     return [*_where(context), *command.split(), *chosen, *(["--limit", str(limit)] if limit else [])]

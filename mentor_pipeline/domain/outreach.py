@@ -113,9 +113,10 @@ class Audience(_Part):
 
 
 class Campaign(_Part):
-    """One campaign file."""
+    """One campaign file; one that is not `active` can be looked at, but nobody gets its messages."""
 
     name: Annotated[str, Field(min_length=1)]
+    active: bool = True
     filter: Audience = Audience()
     text: Template | None = None
     email: Template | None = None
@@ -172,14 +173,14 @@ def load_campaigns(folder: Path) -> list[Campaign]:
 
 
 def outreach_messages(campaigns: Sequence[Campaign], mentors: pl.DataFrame, contacts: pl.DataFrame) -> Computed:
-    """Every campaign's messages, and who gets none and why.
+    """Every active campaign's messages, and who gets none and why.
 
     A mentor gets no message who has dropped (unless the campaign names the dropped), has withdrawn, cannot be reached
     on the channel, is unsubscribed from it, lacks the value of a field, or whose text would be over the limit
     (255 characters for a text message, 2,000 for an e-mail).
 
     Args:
-        campaigns: with names of their own.
+        campaigns: with names of their own; those that are switched off have no messages.
         mentors: rows of mentors of one year.
         contacts: contact_id, email_subscribed, sms_subscribed of at least the mentors' contacts (null: unknown).
 
@@ -188,13 +189,12 @@ def outreach_messages(campaigns: Sequence[Campaign], mentors: pl.DataFrame, cont
         channel and kind: unsubscribed (info), message_field_empty and message_too_long (warnings).
     """
     table = TABLES["outreach_messages"]
-    subscribed = contacts.select("contact_id", "sms_subscribed", "email_subscribed").unique("contact_id")
-    reached = mentors.join(subscribed, left_on="gb_contact_id", right_on="contact_id", how="left")
-    judged = [_judged(campaign, reached) for campaign in campaigns]
+    active = [campaign for campaign in campaigns if campaign.active]
+    judged = [judged_messages(campaign, mentors, contacts) for campaign in active]
     rows = pl.concat([table.conform(frame.select(table.column_names)) for frame in (table.empty(), *judged)])
     problems = [
         (year, problem)
-        for campaign, frame in zip(campaigns, judged, strict=True)
+        for campaign, frame in zip(active, judged, strict=True)
         for (year,), of_year in frame.partition_by("year", as_dict=True, maintain_order=True).items()
         for problem in _problems(campaign, of_year)
     ]
@@ -204,15 +204,34 @@ def outreach_messages(campaigns: Sequence[Campaign], mentors: pl.DataFrame, cont
     )
 
 
-def _judged(campaign: Campaign, mentors: pl.DataFrame) -> pl.DataFrame:
-    """The mentors meant, with their messages, and per channel the `kind` and words of what stands in the way."""
-    meant = mentors.filter(campaign.filter.expression()).with_columns(campaign=pl.lit(campaign.name))
+def judged_messages(campaign: Campaign, mentors: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFrame:
+    """The mentors whom a campaign means, with their messages and what stands in the way of each.
+
+    Args:
+        campaign: also one that is not active.
+        mentors: rows of mentors of one year.
+        contacts: as `outreach_messages` takes them.
+
+    Returns:
+        The mentors' columns; campaign, message_text, message_email, sms_segments, left_out as in outreach_messages; and
+        for each channel `<column>_kind` and `<column>_reason` (why there is no message; null where there is one),
+        `<column>_lacks` (fields of the text that are empty) and `<column>_length` (characters; null where one is).
+    """
+    subscribed = contacts.select("contact_id", "sms_subscribed", "email_subscribed").unique("contact_id")
+    meant = (
+        mentors.filter(campaign.filter.expression())
+        .join(subscribed, left_on="gb_contact_id", right_on="contact_id", how="left")
+        .with_columns(campaign=pl.lit(campaign.name))
+    )
     dropped = pl.col("dropped").fill_null(False) & pl.lit(not campaign.names_dropped)
     for channel, template in zip(_CHANNELS, (campaign.text, campaign.email), strict=True):
         if template is None:
             meant = meant.with_columns(
                 pl.lit(None, dtype=pl.String).alias(name)
                 for name in (channel.column, f"{channel.column}_kind", f"{channel.column}_reason")
+            ).with_columns(
+                pl.lit([], dtype=pl.List(pl.String)).alias(f"{channel.column}_lacks"),
+                pl.lit(None, dtype=pl.UInt32).alias(f"{channel.column}_length"),
             )
             continue
         body = _filled_in(template)
@@ -230,7 +249,10 @@ def _judged(campaign: Campaign, mentors: pl.DataFrame) -> pl.DataFrame:
             for part in (0, 1)
         )
         meant = meant.with_columns(
-            kinds.alias(f"{channel.column}_kind"), reasons.alias(f"{channel.column}_reason")
+            kinds.alias(f"{channel.column}_kind"),
+            reasons.alias(f"{channel.column}_reason"),
+            _empty_fields(template).alias(f"{channel.column}_lacks"),
+            body.str.len_chars().alias(f"{channel.column}_length"),
         ).with_columns(pl.when(pl.col(f"{channel.column}_kind").is_null()).then(body).alias(channel.column))
     messages = [channel.column for channel in _CHANNELS]
     texts = (
@@ -252,6 +274,15 @@ def _filled_in(template: str) -> pl.Expr:
             value = readable(field, types[field])
             parts.append(pl.when(value != "").then(value))
     return pl.concat_str(parts)
+
+
+def _empty_fields(template: str) -> pl.Expr:
+    """Fields of the text that a mentor has no value for."""
+    types = {column.name: column.type for column in FIELDS}
+    named = dict.fromkeys(field for _, field, _, _ in Formatter().parse(template) if field is not None)
+    empty = [pl.when(readable(name, types[name]).fill_null("") == "").then(pl.lit(name)) for name in named]
+    nothing = pl.lit(None, dtype=pl.String)
+    return pl.concat_list(nothing, *empty).list.drop_nulls()
 
 
 def _problems(campaign: Campaign, judged: pl.DataFrame) -> list[Problem]:

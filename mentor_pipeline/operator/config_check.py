@@ -86,8 +86,13 @@ def _check_years(settings: Settings) -> tuple[ProgramYear | None, list[Line]]:
     return program, [*lines, Line("program year", "ok", f"{program.year}, {why}")]
 
 
+def _campaigns(settings: Settings) -> str:
+    campaigns = load_campaigns(settings.config_dir / "campaigns")
+    return f"{len(campaigns)} found, {sum(campaign.active for campaign in campaigns)} switched on"
+
+
 def _local_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "campaign templates", lambda: f"{len(load_campaigns(settings.config_dir / 'campaigns'))} found"
+    yield "campaign templates", lambda: _campaigns(settings)
     yield "data folder", lambda: _writable(settings.data_dir)
     yield "inbox", lambda: _writable(settings.inbox_dir)
     yield "exports folder", lambda: _writable(settings.exports_dir)

@@ -48,6 +48,7 @@ KEYS_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "restore_contacts": (GIVEBUTTER_KEY,),
     "release_external_ids": (GIVEBUTTER_KEY,),
     "undo_releases": (GIVEBUTTER_KEY,),
+    "push_tags": (GIVEBUTTER_KEY,),
 }
 """Keys without which a job cannot do anything; jobs that are not named do without."""
 

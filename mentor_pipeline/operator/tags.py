@@ -7,6 +7,7 @@ came and can be started again: both calls may be repeated. The job around this i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -33,8 +34,8 @@ State: TypeAlias = Literal["planned", "done", "failed", "gone", "archived"]
 LOG: Final = "tag_log"
 _CONTACTS: Final = "raw_gb_full_contacts"
 _ARCHIVED: Final = (
-    "It is archived in Givebutter, where its tags cannot be changed. Restore it there, or run `mentor-pipeline "
-    "rebuild` and see what becomes of the mentor."
+    "It is archived in Givebutter, where its tags cannot be changed. Run `mentor-pipeline rebuild`: from then on it "
+    "counts as archived here too."
 )
 
 
@@ -76,12 +77,10 @@ class TagReport:
     Attributes:
         is_applied: False for a dry run.
         moves: every contact, in the order in which they were taken.
-        unsendable: tags of ours that cannot be sent, in words.
     """
 
     is_applied: bool
     moves: tuple[TagMove, ...]
-    unsendable: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -89,11 +88,15 @@ class TagReport:
         if not self.moves:
             return "The mentors' contacts carry the tags that they should: nothing was done."
         counted = [move for move in self.moves if self.is_applied is (move.state == "done")]
-        added, removed = (sum(len(tags) for tags in lists) for lists in zip(*map(_lists, counted), strict=True)) or (0, 0)
-        tags = f"{_number(added, 'tag')} put on and {_number(removed, 'tag')} taken off {_number(len(counted), 'contact')}"
+        added = _number(sum(len(move.add) for move in counted), "tag")
+        removed = _number(sum(len(move.remove) for move in counted), "tag")
+        contacts = _number(len(counted), "contact")
         if self.is_applied:
-            return f"{tags}, {sum(move.is_failed for move in self.moves)} failed."
-        return f"{tags} if it were done. Nothing was done: this was a dry run."
+            failed = sum(move.is_failed for move in self.moves)
+            return f"{contacts} changed: {added} put on, {removed} taken off. {failed} failed."
+        return (
+            f"{contacts} would be changed: {added} put on, {removed} taken off. Nothing was done: this was a dry run."
+        )
 
     @property
     def failure(self) -> str | None:
@@ -130,7 +133,7 @@ def planned(
     linked = set(mentors.filter(gb_match_status="linked")["gb_contact_id"])
     _refuse([contact_id for contact_id in contact_ids if contact_id not in linked])
     wanted = tag_changes(mentors, contacts.update(told, on="contact_id"), program)
-    rows = wanted.rows.join(mentors.select("mn_id", "full_name"), on="mn_id").sort(
+    rows = wanted.join(mentors.select("mn_id", "full_name"), on="mn_id").sort(
         pl.col("contact_id").is_in(failed), "contact_id"
     )
     if contact_ids:
@@ -146,7 +149,7 @@ def planned(
         )
         for row in rows.head(rows.height if limit is None else limit).iter_rows(named=True)
     ]
-    return TagReport(is_applied=False, moves=tuple(moves), unsendable=tuple(wanted.unsendable))
+    return TagReport(is_applied=False, moves=tuple(moves))
 
 
 def carried_out(report: TagReport, warehouse: Warehouse, run_id: str) -> TagReport:
@@ -184,9 +187,7 @@ class Tagger:
     clock: Callable[[], datetime]
     on_move: Callable[[TagMove], None] | None = None
 
-    def run(
-        self, contact_ids: Collection[int] = (), *, limit: int | None = None, apply: bool = False
-    ) -> TagReport:
+    def run(self, contact_ids: Collection[int] = (), *, limit: int | None = None, apply: bool = False) -> TagReport:
         """Put on and take off what `planned` says; without `apply` only tell what that would be.
 
         Raises:
@@ -219,25 +220,27 @@ class Tagger:
             if move.remove:
                 self.givebutter.tags_remove(move.contact_id, move.remove)
         except MentorPipelineError as error:
-            try:
-                done = self._told_why(done, error)
-            finally:
-                self._log(done if done.error else replace(done, error=str(error)), "failed")
+            failed = self._told_why(done, error)
+            self._log(failed, "failed")
             if concerns_every_call(error):
                 raise
-            return done
+            return failed
         self._log(move, "done")
         return replace(move, state="done")
 
     def _told_why(self, move: TagMove, error: MentorPipelineError) -> TagMove:
         """What a refused call means: the contact itself tells whether it is archived or gone."""
+        state = ContactState.FOUND
         if isinstance(error, ApiError) and error.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-            match self.givebutter.contact(move.contact_id).state:
-                case ContactState.GONE:
-                    return replace(move, state="gone", error=GONE)
-                case ContactState.ARCHIVED:
-                    return replace(move, state="archived", error=_ARCHIVED)
-        return replace(move, state="failed", error=str(error))
+            with suppress(MentorPipelineError):
+                state = self.givebutter.contact(move.contact_id).state
+        match state:
+            case ContactState.GONE:
+                return replace(move, state="gone", error=GONE)
+            case ContactState.ARCHIVED:
+                return replace(move, state="archived", error=_ARCHIVED)
+            case ContactState.FOUND:
+                return replace(move, state="failed", error=str(error))
 
     def _log(self, move: TagMove, state: Literal["started", "done", "failed"]) -> None:
         at = self.clock()
@@ -303,10 +306,6 @@ def _refuse(contact_ids: Collection[int]) -> None:
             f"{', '.join(map(str, contact_ids))}. Leave them out."
         )
         raise DecisionRefusedError(msg)
-
-
-def _lists(move: TagMove) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return move.add, move.remove
 
 
 def _number(count: int, thing: str) -> str:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from typer.testing import CliRunner
 
-from mentor_pipeline.cli import archive, decide, jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli import (  # noqa: F401 - they add their commands to `app`
+    archive,
+    decide,
+    jobs,
+    look,
+    outreach,
+    people,
+    tags,
+    upkeep,
+)
 from mentor_pipeline.cli.app import app
 from mentor_pipeline.operator.runs import environment, run_inbox, run_job
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
@@ -40,6 +49,7 @@ APPEND_ONLY: Final = (
     "sent_notes",
     "operator_actions",
     "contact_archive_log",
+    "tag_log",
 )
 
 
@@ -64,10 +74,10 @@ class Installation:
         with environment(self.variables):
             return Settings.load()
 
-    def run(self, job: str, config: dict[str, Any] | None = None, **tags: str) -> RunOutcome:
+    def run(self, job: str, config: dict[str, Any] | None = None, **run_tags: str) -> RunOutcome:
         """Run a job by the function that the commands use; `config` is the run config."""
         with environment(self.variables):
-            return run_job(job, Settings.load(), by="Ada", run_config=config, tags=tags)
+            return run_job(job, Settings.load(), by="Ada", run_config=config, tags=run_tags)
 
     def sync(self) -> RunOutcome:
         return done(self.run("sync"))

@@ -72,12 +72,14 @@ class TestFile:
         with pytest.raises(ConfigError, match="share a name: b"):
             load_campaigns(tmp_path)
 
-    def test_the_packaged_campaigns_are_sound_and_fit(self):
+    def test_the_packaged_campaigns_are_off_but_sound_and_fit(self):
         raising = {"campaign_member": True, "status_category": "needs_fundraising"}
         page = {"fundraising_page_url": "https://pages.example.com/swab/a-rather-long-name-for-a-page"}
-        found = outreach_messages(
-            load_campaigns(packaged_config_dir() / "campaigns"), mentor("0001", **raising, **page), contact()
-        )
+        packaged = load_campaigns(packaged_config_dir() / "campaigns")
+        ada = mentor("0001", **raising, **page)
+        assert outreach_messages(packaged, ada, contact()).rows.is_empty()
+        switched_on = [example.model_copy(update={"active": True}) for example in packaged]
+        found = outreach_messages(switched_on, ada, contact())
         assert found.rows.select("campaign", "left_out").rows() == [
             ("fundraising-nudge", None),
             ("training-reminder", None),
@@ -133,6 +135,13 @@ def test_fields_are_filled_in():
     assert found["0001"]["message_email"] == "x"
     assert found["0001"]["campaign"] == "nudge"
     assert found["0001"]["left_out"] is None
+
+
+def test_who_is_switched_off_says_nothing():
+    two = [campaign(active=False, text="{partner_phone}"), parse_campaign("on", {"active": True, "text": "Hi"})]
+    found = outreach_messages(two, mentor("0001"), contact())
+    assert found.rows["campaign"].to_list() == ["on"]
+    assert found.problems.is_empty()
 
 
 def test_a_channel_without_a_text_stays_empty():

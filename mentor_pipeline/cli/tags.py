@@ -1,0 +1,72 @@
+"""Commands about our tags on the mentors' contacts: `tags plan` and `tags push` (R6).
+
+Until `--yes` nothing is done but shown, with the reason for every contact and the exact command that does it. With
+`--yes` it runs the same job as Dagster's UI. How it is done is in `operator.tags`.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+import typer
+
+from mentor_pipeline.cli import show, show_tags
+from mentor_pipeline.cli.app import FAILED, By, Json, app, told
+from mentor_pipeline.cli.archive import Limit, Only, Yes, options_given, synced
+from mentor_pipeline.cli.terminal import Terminal
+
+_JOB, _STEP = "push_tags", "push_own_tags"
+
+tags_app = typer.Typer(
+    no_args_is_help=True, help="Our progress tags on the mentors' contacts: up to date, and only ours."
+)
+app.add_typer(tags_app, name="tags", rich_help_panel="Tidy up")
+
+
+@tags_app.command("plan")
+@told
+def plan_tags(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show which of our tags the mentors' contacts lack, and which they carry though they no longer hold."""
+    from mentor_pipeline.operator.tags import planned
+
+    here = synced()
+    report = planned(here.warehouse, here.program)
+    command = shlex.join([*options_given(context, None, None, "tags push"), "--yes"])
+    document = {"year": here.program.year, "summary": report.summary, "report": report}
+    Terminal(as_json=as_json).result(document, *show_tags.planned(report, command))
+
+
+@tags_app.command("push")
+@told
+def push_tags(
+    context: typer.Context,
+    *,
+    only: Only = None,
+    limit: Limit = None,
+    yes: Yes = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Put our tags on the mentors' contacts where they hold, and take them off where not. Shows which, until --yes."""
+    from mentor_pipeline.cli.installation import acting
+    from mentor_pipeline.operator.runs import run_job
+    from mentor_pipeline.operator.tags import carried_out, planned
+
+    terminal, here = Terminal(as_json=as_json), synced()
+    report = planned(here.warehouse, here.program, only or [], limit=limit)
+    words = options_given(context, only, limit, "tags push")
+    command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
+    if not yes or not report.moves:
+        document = {"ok": True, "summary": report.summary, "report": report, "command": f"mentor-pipeline {command}"}
+        terminal.result(document, *show_tags.planned(report, command))
+        return
+    config = {"contact_ids": only or [], "apply": True, **({"limit": limit} if limit else {})}
+    with terminal.run_shown(_JOB) as watch:
+        run_config = {"ops": {_STEP: {"config": config}}}
+        outcome = run_job(_JOB, here.settings, by=acting(by), run_config=run_config, watch=watch)
+    done = carried_out(report, here.warehouse, outcome.run_id)
+    document = {"ok": outcome.success, "summary": done.summary, "report": done, "run": outcome}
+    terminal.result(document, *show_tags.carried_out(done, outcome))
+    if not outcome.success:
+        terminal.say(show.run_failed(outcome, command), "red")
+        raise typer.Exit(FAILED)
