@@ -25,7 +25,7 @@ from tests.small_year import store_small_year
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 MAIN = "from mentor_pipeline.cli import main; main()"
@@ -71,7 +71,8 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert shown.returncode == 0
     for name in (
         "demo", "dev", "sync", "contact-refresh", "inbox", "import-contacts", "import-failures", "rebuild", "export",
-        "preflight", "status", "why", "changes", "problems", "conflicts", "config",
+        "preflight", "status", "why", "changes", "problems", "conflicts", "config", "edit", "check-in", "history",
+        "as-of", "duplicates", "archive", "release", "tags", "outreach",
     ):  # fmt: skip
         assert name in shown.stdout
     assert "Exit codes" in shown.stdout

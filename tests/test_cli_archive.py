@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 ADA = {"first_name": "Ada", "last_name": "Alder"}
 ADAS = {"phones": ["+17065550101"], "emails": ["ada@example.com"]}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 BEFORE = ["Donor[red]", "No Page", "Status: needs_page"]
 HOLDING = ["Mentors 2025", "Not Fundraised", "Status: needs_fundraising"]

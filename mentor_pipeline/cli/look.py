@@ -7,6 +7,7 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated, Final
 
 import typer
+from rich.text import Text
 
 from mentor_pipeline.cli import show
 from mentor_pipeline.cli.app import FAILED, WRONG_USE, Json, app, config_app, conflicts_app, told
@@ -68,6 +69,9 @@ def changes(
     significant: Annotated[
         bool, typer.Option("--significant", help="Only what an organiser wants to hear of.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write them all to a file that is not there yet.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what changed, newest first. `--since A --until B` with two runs gives what lies between them."""
@@ -77,7 +81,14 @@ def changes(
     here = installation()
     wanted = reports.ChangeFilter(since, until, mentor, tuple(types or ()), significant)
     found = reports.changes(here.warehouse, here.program, wanted)
-    Terminal(as_json=as_json).result(found, *show.changes(found))
+    terminal = Terminal(as_json=as_json)
+    if out is None:
+        terminal.result(found, *show.changes(found))
+        return
+    from mentor_pipeline.operator.life import write_changes
+
+    count = write_changes(out, found.rows)
+    terminal.result({"ok": True, "file": out, "changes": count}, Text(f"{show.number(count, 'change')} in {out}."))
 
 
 @app.command(rich_help_panel=_PANEL)

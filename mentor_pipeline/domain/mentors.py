@@ -238,7 +238,10 @@ def _with_edits(mentors: pl.DataFrame, edits: pl.DataFrame) -> pl.DataFrame:
         value = orjson.loads(row["value"])
         values[row["field_name"]][row["mn_id"]] = value
         if row["field_name"] in _DATED:
-            values[_DATED[row["field_name"]]].setdefault(row["mn_id"], row["at"] if value else None)
+            moment = values[_DATED[row["field_name"]]]
+            if value and moment.get(row["mn_id"]) is None:
+                moment[row["mn_id"]] = row["at"]
+            moment.setdefault(row["mn_id"], None)
     for field, by_mentor in values.items():
         kind = _MENTORS.type_of(field)
         unset = pl.lit(None, dtype=POLARS_TYPES[kind]) if field not in mentors.columns else pl.col(field)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import polars as pl
 
-from mentor_pipeline.domain.import_cells import harmless, unharmed
+from mentor_pipeline.domain.import_cells import unharmed
 from mentor_pipeline.domain.normalise import clean_text
 from mentor_pipeline.domain.strict_csv import read_sheet, refusal
-from mentor_pipeline.errors import ExportRefusedError, FileRejectedError
+from mentor_pipeline.errors import FileRejectedError
 from mentor_pipeline.operator.decisions import Decision
+from mentor_pipeline.operator.new_csv import write_new_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,24 +69,7 @@ def write_sheet(path: Path, conflicts: Iterable[Mapping[str, Any]]) -> int:
         }
         for row in conflicts
     ]
-    sheet = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String()))
-    safe = sheet.with_columns(harmless(pl.col(name)) for name in COLUMNS)
-    # The mark tells spreadsheet programs that this is UTF-8.
-    content = safe.write_csv(quote_style="always", line_terminator="\r\n", include_bom=True).encode()
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        try:
-            path.write_bytes(content)
-        except OSError:
-            path.unlink()
-            raise
-    except FileExistsError as error:
-        msg = f"{path} is there already and may hold decisions. Nothing was written. Name another file, or delete it."
-        raise ExportRefusedError(msg) from error
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}. Nothing was changed. Name another place."
-        raise ExportRefusedError(msg) from error
-    return len(rows)
+    return write_new_csv(path, pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String())))
 
 
 def in_one_line(option: Mapping[str, Any]) -> str:

@@ -16,9 +16,9 @@ from mentor_pipeline.domain.changes import readable
 from mentor_pipeline.domain.conflicts import DECIDED
 from mentor_pipeline.domain.decisions import CONFLICT_DECISION, EDIT
 from mentor_pipeline.domain.history import as_of, decode, present_ids, rename
-from mentor_pipeline.domain.import_cells import harmless
-from mentor_pipeline.errors import ExportRefusedError, MentorPipelineError, WrongUseError
-from mentor_pipeline.operator.reports import NothingSyncedError, _moment, present_id
+from mentor_pipeline.errors import MentorPipelineError, WrongUseError
+from mentor_pipeline.operator.new_csv import write_new_csv
+from mentor_pipeline.operator.reports import NothingSyncedError, moment, present_id
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _KINDS: Final = ("placeholder", "edit", "decision", "action", "new_mentor", "bac
 """What stands first among events of one moment; the others follow as they come."""
 _TOLD_ELSEWHERE: Final = ("conflict_resolved", "duplicates_archived")
 """Changes whose event is read from where it happened: the conflict, or the log of archived contacts."""
-_PHONE: Final = r"^\+[0-9]{7,15}$"
 CHANGE_COLUMNS: Final = (
     "detected_at", "mn_id", "full_name", "change_type", "field_name", "old_value", "new_value", "is_significant",
     "synced_to_gb", "resolved", "notes", "source_table", "run_id", "year", "id",
@@ -323,7 +322,7 @@ def mentors_as_of(
     if history.is_empty():
         msg = f"Nothing has been synced yet for {year}, so there is no history. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
-    at = _moment(asked, log)
+    at = moment(asked, log)
     if at > now:
         msg = f"{at:%Y-%m-%d %H:%M:%S} UTC is still to come: it is {now:%Y-%m-%d %H:%M:%S} UTC now. Give a past time."
         raise WrongUseError(msg)
@@ -361,7 +360,7 @@ def write_mentors(path: Path, mentors: pl.DataFrame) -> int:
     """
     kinds = {column.name: column.type for column in TABLES["mentors"].columns}
     kinds |= {"version": Type.INTEGER, "valid_from": Type.TIMESTAMP}
-    return _write(path, mentors.select(readable(name, kinds[name]).alias(name) for name in mentors.columns))
+    return write_new_csv(path, mentors.select(readable(name, kinds[name]).alias(name) for name in mentors.columns))
 
 
 def write_changes(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -376,28 +375,4 @@ def write_changes(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     schema = {name: TABLES["mn_changes"].schema.get(name, pl.String()) for name in CHANGE_COLUMNS}
     frame = pl.DataFrame([{name: row[name] for name in CHANGE_COLUMNS} for row in rows], schema=schema)
     kinds = {name: Type.TIMESTAMP if name == "detected_at" else Type.TEXT for name in CHANGE_COLUMNS}
-    return _write(path, frame.select(readable(name, kinds[name]).alias(name) for name in CHANGE_COLUMNS))
-
-
-def _write(path: Path, texts: pl.DataFrame) -> int:
-    """Text columns as a CSV that only its owner may read, made harmless; phones keep their plus (R10)."""
-    safe = texts.with_columns(
-        pl.when(pl.col(name).str.contains(_PHONE)).then(pl.col(name)).otherwise(harmless(pl.col(name))).alias(name)
-        for name in texts.columns
-    )
-    # The mark tells spreadsheet programs that this is UTF-8.
-    content = safe.write_csv(quote_style="always", line_terminator="\r\n", include_bom=True).encode()
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        try:
-            path.write_bytes(content)
-        except BaseException:
-            path.unlink()
-            raise
-    except FileExistsError as error:
-        msg = f"{path} is there already. It was left as it is. Name another file, or delete it."
-        raise ExportRefusedError(msg) from error
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}. Nothing was changed. Name another place."
-        raise ExportRefusedError(msg) from error
-    return texts.height
+    return write_new_csv(path, frame.select(readable(name, kinds[name]).alias(name) for name in CHANGE_COLUMNS))

@@ -501,8 +501,8 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
         msg = f"Nothing has been synced yet for {year}, so nothing has changed. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
     _refuse_unknown("change", wanted.types, {*CHANGE_TYPES, *rows["change_type"]})
-    since = _moment(wanted.since, log) if wanted.since else None
-    until = _moment(wanted.until, log) if wanted.until else None
+    since = moment(wanted.since, log) if wanted.since else None
+    until = moment(wanted.until, log) if wanted.until else None
     if since and until and since > until:
         msg = f"--since ({since:%Y-%m-%d %H:%M} UTC) is later than --until ({until:%Y-%m-%d %H:%M} UTC). Swap them."
         raise WrongUseError(msg)
@@ -533,7 +533,7 @@ def _refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> 
         raise WrongUseError(msg)
 
 
-def _moment(text: str, log: pl.DataFrame) -> datetime:
+def moment(text: str, log: pl.DataFrame) -> datetime:
     """A time in UTC, as the tables show it, or the end of a run."""
     named = log.filter(pl.col("id").str.starts_with(text)) if len(text) >= _SHORTEST_RUN else log.clear()
     if named.height == 1:
@@ -544,14 +544,14 @@ def _moment(text: str, log: pl.DataFrame) -> datetime:
         msg = f"{named.height} runs begin with {text!r}. Give more of the id."
         raise MentorPipelineError(msg)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        told = datetime.fromisoformat(text)
+        return (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         msg = (
             f"{text!r} is neither a run in sync_log nor a time. Write a time like 2025-10-28 or 2025-10-28T14:00 "
             "(UTC, as `changes` shows it), or how a run id begins."
         )
         raise MentorPipelineError(msg) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 # -- what Givebutter will say -----------------------------------------------------------------------------------------
