@@ -548,7 +548,7 @@ contact_id | bigint | The contact it was settled with.
 value | text | The value that stands.
 ours | text | What the forms said then.
 theirs | text | What Givebutter held then; null when it held nothing.
-how | text | equal (Givebutter holds the value), first_sight (never agreed yet, ours stands), or taken (Givebutter's edit stands).
+how | text | equal (Givebutter holds the value), first_sight (never agreed yet, ours stands), asked or stale (the same, with a question pending), taken (Givebutter's edit stands), or set (a person's word stands).
 settled_at | timestamp | When."""),
         ("year", "mn_id", "field_name"),
     ),

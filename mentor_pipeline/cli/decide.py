@@ -59,7 +59,7 @@ def resolve_conflict(
 @conflicts_app.command("skip")
 @told
 def skip_conflict(conflict_id: ConflictId, *, note: Note = None, by: By = None, as_json: Json = False) -> None:
-    """Leave one conflict undecided for good: it is not asked again, and what is held stays held."""
+    """Leave one conflict undecided for good: not asked again. A held row stays held; our phone or e-mail stands."""
     from mentor_pipeline.operator.decisions import Decision
 
     _record([Decision(conflict_id, "skip", None, note)], f"conflicts skip {conflict_id}", by, as_json)

@@ -82,6 +82,9 @@ _FREE_TEXTS: Final = ("prefix", "first_name", "preferred_name", "middle_name", "
 _SOURCE: Final = "mentors"
 
 Row = dict[str, Any]
+How = Literal["equal", "first_sight", "asked", "stale", "taken", "set"]
+"""How a field was settled: both hold it; ours stands at first sight, without a question, with one, or with one because
+both are old; Givebutter's edit was taken; a person set it here."""
 
 
 class Merged(NamedTuple):
@@ -107,8 +110,16 @@ class _Base(NamedTuple):
     value: str | None
     ours: str | None
     theirs: str | None
-    how: Literal["equal", "first_sight", "taken"]
+    how: How
     settled_at: datetime
+
+
+class _Word(NamedTuple):
+    """What a person set here: it stands whatever the two sides say."""
+
+    value: str | None
+    at: datetime
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +181,17 @@ class _Case:
         return max(self.signed_at, self.modified_at or self.signed_at) < self.stale_before
 
 
+Finding = Literal["conflict", "stale", "edit_ignored"]
+_QUESTIONS: Final[Mapping[How, Finding]] = {"asked": "conflict", "stale": "stale"}
+"""What first sight asked about is asked until it is decided or a side moves; who touched what else does not matter."""
+
+
 class _Outcome(NamedTuple):
     """What stands; `how` is None while nothing is settled; `finding` is what to tell of it."""
 
     value: str | None
-    how: Literal["equal", "first_sight", "taken"] | None
-    finding: Literal["conflict", "stale", "edit_ignored"] | None = None
+    how: How | None
+    finding: Finding | None = None
 
 
 def merge(
@@ -204,8 +220,8 @@ def merge(
     )
     by_id = {row["contact_id"]: row for row in theirs.iter_rows(named=True)}
     settled = {(row["mn_id"], row["field_name"]): row for row in base.iter_rows(named=True)}
-    edited = {
-        (row["mn_id"], row["field_name"]): orjson.loads(row["value"])
+    words = {
+        (row["mn_id"], row["field_name"]): _Word(orjson.loads(row["value"]), row["at"], row["actor"])
         for row in edits.filter(pl.col("field_name").is_in(FIELDS)).iter_rows(named=True)
     }
     values: list[Row] = []
@@ -220,19 +236,15 @@ def merge(
             stored = settled.get((mn_id, field))
             before = _Base(*(stored[name] for name in _Base._fields)) if stored else None
             case = _case(field, mentor, contact, before, program, now)
-            outcome = _merged(case) if contact else _Outcome(case.claim, None)
-            value, after = outcome.value, before
-            if contact:
-                after = _settle(case, outcome, before, contact["contact_id"], now)
-                edit = edited.get((mn_id, field))
-                if edit is not None and case.holds(str(edit)):
-                    after = _kept_time(_Base(contact["contact_id"], edit, case.ours, edit, "equal", now), before)
-                else:
-                    _tell(case, outcome, mentor, contact, problems, conflicts)
-            if (mn_id, field) in edited:
-                value = edited[mn_id, field]
-                if contact and case.held and after and after.how == "taken" and not case.holds(str(value)):
-                    problems.append(_overruled(field, mentor, contact, value, case))
+            word = words.get((mn_id, field))
+            value, after = word.value if word else case.claim, before
+            if contact and word:
+                after = _kept_time(_with_word(case, word, before, contact["contact_id"], now), before)
+                _tell_beside_word(case, word, after, mentor, contact, problems, conflicts)
+            elif contact:
+                outcome = _merged(case)
+                value, after = outcome.value, _settle(case, outcome, before, contact["contact_id"], now)
+                _tell(case, outcome, mentor, contact, problems, conflicts)
             row[field] = value
             if after:
                 new_base.append({"year": program.year, "mn_id": mn_id, "field_name": field, **after._asdict()})
@@ -292,7 +304,8 @@ def _merged(case: _Case) -> _Outcome:
     if case.base is None:
         return _at_first_sight(case)
     if not case.theirs_moved:
-        return _Outcome(case.claim, None)
+        is_open = case.held and not case.ours_moved
+        return _Outcome(case.claim, None, _QUESTIONS.get(case.base.how) if is_open else None)
     return _RULES[case.field](case)
 
 
@@ -308,7 +321,8 @@ def _at_first_sight(case: _Case) -> _Outcome:
     if case.claim is None:
         return _Outcome(theirs, "taken")
     if case.field in _ASKED and (case.contact_is_newer or case.both_are_stale):
-        return _Outcome(case.claim, None, "conflict" if case.contact_is_newer else "stale")
+        how: Literal["asked", "stale"] = "asked" if case.contact_is_newer else "stale"
+        return _Outcome(case.claim, how, _QUESTIONS[how])
     return _Outcome(case.claim, "first_sight")
 
 
@@ -352,12 +366,24 @@ def _settle(case: _Case, outcome: _Outcome, before: _Base | None, contact_id: in
     """The settlement after this run; the one before while nothing new is settled."""
     if outcome.how is None:
         return before
-    theirs = outcome.value if outcome.how != "first_sight" else (case.held[0] if case.held else None)
+    theirs = outcome.value if outcome.how in {"equal", "taken"} else (case.held[0] if case.held else None)
     if outcome.how == "equal" and theirs not in case.held:  # a preferred name that was cut to fit
         theirs = case.held[0]
     # An answer taken off the form is no edit, and neither is the same one when it is back.
     ours = before.ours if case.ours is None and before is not None else case.ours
     return _kept_time(_Base(contact_id, outcome.value, ours, theirs, outcome.how, now), before)
+
+
+def _with_word(case: _Case, word: _Word, before: _Base | None, contact_id: int, now: datetime) -> _Base:
+    """A person's word settles the field: what either side said before it is answered, what it says later is an edit."""
+    is_news = before is None or word.at > before.settled_at
+    ours = case.ours if before is None or is_news else before.ours
+    held = case.held[0] if case.held else None
+    if word.value is not None and case.holds(word.value):
+        return _Base(contact_id, word.value, ours, word.value if word.value in case.held else held, "equal", now)
+    if case.base is None or is_news:
+        return _Base(contact_id, word.value, ours, held, "set", now)
+    return case.base
 
 
 def _kept_time(after: _Base, before: _Base | None) -> _Base:
@@ -393,28 +419,56 @@ def _tell(
         )
 
 
-def _overruled(field: str, mentor: Row, contact: Row, value: object, case: _Case) -> Problem:
-    label = _LABELS.get(field, field)
+def _tell_beside_word(
+    case: _Case, word: _Word, base: _Base, mentor: Row, contact: Row, problems: list[Problem], conflicts: list[Conflict]
+) -> None:
+    """What either side said after a person had set the field: Givebutter's phones and e-mails are asked about."""
+    label = _LABELS.get(case.field, case.field)
+    if case.ours is not None and case.ours not in {base.ours, word.value}:
+        problems.append(_overruled(case, word, case.ours, "form", mentor, contact, label))
+    if not case.held or base.theirs in case.held:
+        return
+    if case.field in _ASKED:
+        conflicts.append(_conflict(case, mentor, contact, label, word=word))
+    else:
+        problems.append(_overruled(case, word, case.held[0], "givebutter", mentor, contact, label))
+
+
+def _overruled(
+    case: _Case,
+    word: _Word,
+    value: str,
+    where: Literal["form", "givebutter"],
+    mentor: Row,
+    contact: Row,
+    label: str,
+) -> Problem:
+    says = f"the form now says the {label} is" if where == "form" else f"Givebutter now holds the {label}"
     return Problem(
-        "givebutter_edit_overruled",
-        f"{mentor['full_name']} ({mentor['mn_id']}): Givebutter holds the {label} {case.held[0]!r}, but a person set "
-        f"{value!r} here: that stays, and the next import sends it. If Givebutter is right: mentor-pipeline edit "
-        f"{mentor['mn_id']} {field} {case.held[0]!r}.",
+        f"{where}_edit_overruled",
+        f"{mentor['full_name']} ({mentor['mn_id']}): {says} {value!r}, but {word.actor} set {word.value!r} here: "
+        f"that stays, and is what the next import sends. If {value!r} is right: mentor-pipeline edit "
+        f"{mentor['mn_id']} {case.field} {value!r}.",
         mn_id=mentor["mn_id"],
         source_table=_SOURCE,
-        field_name=field,
-        current_value=case.held[0],
-        suggested_value=str(value),
+        field_name=case.field,
+        current_value=value,
+        suggested_value=word.value,
         context={"contact_id": contact["contact_id"]},
     )
 
 
-def _conflict(case: _Case, mentor: Row, contact: Row, label: str, *, is_stale: bool) -> Conflict:
-    """Both values with what a person needs to choose; ours stays until decided."""
+def _conflict(
+    case: _Case, mentor: Row, contact: Row, label: str, *, is_stale: bool = False, word: _Word | None = None
+) -> Conflict:
+    """Both values with what a person needs to choose; ours, or a person's word, stays until decided."""
     recommended: Literal["a", "b"] = "a"
-    if is_stale:
+    if word is not None:
+        recommended = "b"
+        reason = f"The {label} was changed in Givebutter after {word.actor} had set it here."
+    elif is_stale:
         reason = f"Both are old, and nobody knows which {label} is still right; the form's is the newer one."
-    elif case.base is None:
+    elif case.base is None or (case.base.how == "asked" and not case.theirs_moved):
         reason = f"The mentor typed this {label} on the form; nobody knows who put the other one into Givebutter."
     elif case.ours_moved and not case.contact_is_newer:
         reason = "Both sides were changed; the form's change is the newer one."
@@ -432,10 +486,10 @@ def _conflict(case: _Case, mentor: Row, contact: Row, label: str, *, is_stale: b
             "data_staleness" if is_stale else "phone_mismatch" if case.field == "phone" else "email_mismatch"
         ),
         option_a={
-            "value": case.claim,
-            "source": "Jotform",
+            "value": word.value if word else case.claim,
+            "source": f"{word.actor}, here" if word else "Jotform",
             "name": mentor["full_name"],
-            "changed_at": case.signed_at,
+            "changed_at": word.at if word else case.signed_at,
         },
         option_b={
             "value": case.held[0],

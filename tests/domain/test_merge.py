@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import polars as pl
@@ -16,10 +16,21 @@ from mentor_pipeline.domain.merge import FIELDS, LONGEST_PREFIX, Merged, merge
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, contact, program, together
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 PROGRAM = program()
 OLD_PHONE, FORM_PHONE, THEIR_PHONE = "+17065550101", "+17065550102", "+17065550103"
-EDITS = {"mn_id": pl.String(), "field_name": pl.String(), "value": pl.String()}
+EDITS = {
+    "mn_id": pl.String(),
+    "field_name": pl.String(),
+    "value": pl.String(),
+    "at": pl.Datetime("us", "UTC"),
+    "actor": pl.String(),
+}
 SIGNED_AT = NOW - timedelta(days=60)
+LATER = NOW + timedelta(seconds=1)
+"""After what was merged already, which is settled at NOW."""
 EMAIL_FIELDS = ("personal_email", "uga_email")
 JOTFORM_ONLY = ("first_name", "middle_name", "last_name", "gender", "shirt_size")
 VALUES = {
@@ -94,8 +105,10 @@ def theirs(contact_id: int = 1, **values: Any) -> pl.DataFrame:
     return contact(contact_id, **told, custom_fields=orjson.dumps(custom).decode())
 
 
-def edits(field: str, value: Any, mn_id: str = "0001") -> pl.DataFrame:
-    return pl.DataFrame([{"mn_id": mn_id, "field_name": field, "value": orjson.dumps(value).decode()}], schema=EDITS)
+def edits(field: str, value: Any, mn_id: str = "0001", at: datetime = NOW) -> pl.DataFrame:
+    """What Pat set, by default before what the last merge saw; at LATER, after it."""
+    told = {"mn_id": mn_id, "field_name": field, "value": orjson.dumps(value).decode(), "at": at, "actor": "Pat"}
+    return pl.DataFrame([told], schema=EDITS)
 
 
 NO_EDITS = pl.DataFrame(schema=EDITS)
@@ -110,7 +123,7 @@ def merged(
     set_by_hand: pl.DataFrame = NO_EDITS,
     **settings: Any,
 ) -> Side:
-    result = merge(form, contacts, base, set_by_hand, settings.get("year", PROGRAM), NOW)
+    result = merge(form, contacts, base, set_by_hand, settings.get("year", PROGRAM), settings.get("now", NOW))
     return Side(result.values.row(0, named=True)[field], result)
 
 
@@ -276,6 +289,123 @@ def test_two_edits_to_the_same_value_agree() -> None:
         assert (side.value, side.conflicts, side.problems) == (value, [], []), field
 
 
+# -- every field and every movement ------------------------------------------------------------------------------------
+
+OLD, FORM, THEIR, BLANK = 0, 1, 2, None
+"""Which of the field's `VALUES` a side holds."""
+MOVES: dict[str, tuple[int | None, int | None]] = {
+    "none": (OLD, OLD),
+    "ours": (FORM, OLD),
+    "theirs": (OLD, THEIR),
+    "both alike": (THEIR, THEIR),
+    "both apart": (FORM, THEIR),
+    "ours blanked": (BLANK, OLD),
+    "theirs blanked": (OLD, BLANK),
+    "both blanked": (BLANK, BLANK),
+    "ours blanked, theirs moved": (BLANK, THEIR),
+    "ours moved, theirs blanked": (FORM, BLANK),
+}
+"""What the form and Givebutter say after both had held the old value."""
+ALWAYS = {
+    "none": (OLD, None),
+    "ours": (FORM, None),
+    "both alike": (THEIR, None),
+    "ours blanked": (OLD, None),
+    "theirs blanked": (OLD, None),
+    "both blanked": (OLD, None),
+    "ours moved, theirs blanked": (FORM, None),
+}
+"""What stands, and what is told of it, whatever the field."""
+
+
+def where_theirs_moved(
+    alone: int, both: int, told_alone: str | None = None, told_both: str | None = None
+) -> dict[str, tuple[int, str | None]]:
+    return {
+        **ALWAYS,
+        "theirs": (alone, told_alone),
+        "both apart": (both, told_both),
+        "ours blanked, theirs moved": (alone, told_alone),
+    }
+
+
+FORMS_ALONE = where_theirs_moved(OLD, FORM, "givebutter_edit_ignored", "givebutter_edit_ignored")
+TRUTH = {
+    **dict.fromkeys(JOTFORM_ONLY, FORMS_ALONE),
+    "phone": where_theirs_moved(OLD, FORM, "phone_mismatch", "phone_mismatch"),
+    **dict.fromkeys(EMAIL_FIELDS, where_theirs_moved(THEIR, FORM, told_both="email_mismatch")),
+    "preferred_name": where_theirs_moved(THEIR, THEIR),
+    "shift_preference": where_theirs_moved(THEIR, THEIR),
+    "shift_preference of the partner form": where_theirs_moved(THEIR, FORM),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("rule", TRUTH)
+def test_the_truth_table(rule: str, move: str) -> None:
+    """What stands after each movement, and again in the next run; back where both were, nothing is left of it."""
+    field, _, of_partner_form = rule.partition(" of ")
+
+    def run(sides: tuple[int | None, int | None], base: pl.DataFrame) -> Side:
+        form, held = (None if side is None else VALUES[field][side] for side in sides)
+        return merged(field, ours(**{field: form}, from_partner_form=bool(of_partner_form)), theirs(**{field: held}),
+                      base)  # fmt: skip
+
+    stands, told = TRUTH[rule][move]
+    expected = (VALUES[field][stands], [told] if told else [])
+    base = agreed(field)
+    for _ in range(2):
+        side = run(MOVES[move], base)
+        assert (side.value, side.conflicts + side.problems) == expected
+        base = side.base
+    back = run((OLD, OLD), base)
+    assert (back.value, back.conflicts, back.problems) == (VALUES[field][OLD], [], [])
+
+
+# -- what first sight asks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["phone", *EMAIL_FIELDS])
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_a_question_of_first_sight_stays_whoever_touches_something_else(field: str, *, is_stale: bool) -> None:
+    """Our own import of another field modifies the contact too; a shirt size modifies the sign-up."""
+    _, form, other = VALUES[field]
+    signed, modified = (NOW - timedelta(days=days) for days in ((200, 250) if is_stale else (60, 10)))
+    base, questions = NO_BASE, []
+    for signed_at, modified_at in ((signed, modified), (signed, NOW), (NOW, modified), (NOW, NOW)):
+        mine = ours(**{field: form}, signed_at=signed_at)
+        side = merged(field, mine, theirs(**{field: other}, last_modified_at=modified_at), base)
+        assert side.value == form
+        (conflict,) = side.merged.conflicts
+        questions.append((conflict.id(YEAR), conflict.conflict_type, conflict.severity, conflict.recommended_option))
+        base = side.base
+    assert len(set(questions)) == 1
+    assert (questions[0][1] == "data_staleness") == is_stale
+
+
+@pytest.mark.parametrize("field", ["phone", *EMAIL_FIELDS])
+@pytest.mark.parametrize(
+    ("sides", "of_phone", "of_email"),
+    [
+        ((OLD, THEIR), (OLD, False), (OLD, False)),
+        ((FORM, OLD), (FORM, True), (OLD, False)),
+        ((OLD, FORM), (OLD, True), (OLD, True)),
+        ((FORM, FORM), (FORM, False), (FORM, False)),
+        ((FORM, BLANK), (FORM, False), (FORM, False)),
+    ],
+)
+def test_a_question_of_first_sight_ends_when_a_side_moves(
+    field: str, sides: tuple[int, int | None], of_phone: tuple[int, bool], of_email: tuple[int, bool]
+) -> None:
+    """It was the form's value against theirs: the form moved, they did, both did, or nothing is left to ask about."""
+    _, form, other = VALUES[field]
+    base = merged(field, ours(**{field: form}), theirs(**{field: other})).base
+    mine, held = (None if side is None else VALUES[field][side] for side in sides)
+    side = merged(field, ours(**{field: mine}), theirs(**{field: held}), base)
+    stands, is_asked = of_phone if field == "phone" else of_email
+    assert (side.value, bool(side.conflicts)) == (VALUES[field][stands], is_asked)
+
+
 # -- the phone ---------------------------------------------------------------------------------------------------------
 
 
@@ -406,8 +536,56 @@ def test_an_edit_by_a_person_outranks_both_sides(field: str, *, has_base: bool) 
 def test_a_decided_value_is_no_conflict_once_givebutter_holds_it(field: str, choice: int) -> None:
     _, form, _ = VALUES[field]
     decided = VALUES[field][choice]
-    side = merged(field, ours(**{field: form}), theirs(**{field: decided}), agreed(field), edits(field, decided))
+    word = edits(field, decided, at=LATER)
+    side = merged(field, ours(**{field: form}), theirs(**{field: decided}), agreed(field), word)
     assert (side.value, side.conflicts, side.problems) == (decided, [], [])
+
+
+@pytest.mark.parametrize("field", ["phone", *EMAIL_FIELDS])
+def test_a_word_answers_what_was_asked_before_it(field: str) -> None:
+    """A pending question keeps our value from being sent, so a person's edit has to end it."""
+    old, form, other = VALUES[field]
+    asked = merged(field, ours(**{field: form}), theirs(**{field: other}), agreed(field))
+    assert asked.conflicts
+    base = asked.base
+    for _ in range(2):
+        word = edits(field, f"9{old}", at=LATER)
+        side = merged(field, ours(**{field: form}), theirs(**{field: other}), base, word, now=LATER)
+        assert (side.value, side.conflicts, side.problems) == (f"9{old}", [], [])
+        base = side.base
+
+
+@pytest.mark.parametrize("field", ["phone", *EMAIL_FIELDS])
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_later_edit_in_givebutter_is_asked_about_beside_a_word(field: str, *, is_sent: bool) -> None:
+    old, form, other = VALUES[field]
+    word = edits(field, form, at=LATER)
+    held = theirs(**{field: form if is_sent else old})
+    base = merged(field, ours(**{field: old}), held, agreed(field), word, now=LATER).base
+    side = merge(ours(**{field: old}), theirs(**{field: other}), base, word, PROGRAM, LATER + timedelta(hours=1))
+    assert side.values[field].item() == form
+    (conflict,) = side.conflicts
+    assert (conflict.option_a["value"], conflict.option_b["value"]) == (form, other)
+    assert conflict.option_a["source"] == "Pat, here"
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_later_change_on_the_form_is_warned_of_beside_a_word(field: str, *, is_sent: bool) -> None:
+    """Nothing that a mentor entered is lost without a trace."""
+    old, form, other = VALUES[field]
+    word = edits(field, other, at=LATER)
+    held = theirs(**{field: other if is_sent else old})
+    base = merged(field, ours(**{field: old}), held, agreed(field), word, now=LATER).base
+    for _ in range(2):
+        side = merge(ours(**{field: form}), held, base, word, PROGRAM, LATER + timedelta(hours=1))
+        assert side.values[field].item() == other
+        (problem,) = side.problems
+        assert (problem.type, problem.current_value, problem.suggested_value) == ("form_edit_overruled", form, other)
+        base = side.base
+    confirmed = edits(field, other, at=LATER + timedelta(hours=2))
+    again = merge(ours(**{field: form}), held, base, confirmed, PROGRAM, LATER + timedelta(hours=3))
+    assert (again.values[field].item(), again.problems, again.conflicts) == (other, [], [])
 
 
 def test_an_edit_in_givebutter_that_a_person_overrules_is_warned_of_while_it_is_there() -> None:
@@ -492,6 +670,7 @@ PERSON = st.fixed_dictionaries(
         "from_partner_form": st.booleans(),
         "days": st.integers(0, 120),
         "edit": st.sampled_from([None, *FIELDS]),
+        "edited_at": st.sampled_from([NOW, LATER]),
     }
 )
 
@@ -500,7 +679,9 @@ def people(drawn: list[dict[str, Any]], *, later: bool) -> tuple[pl.DataFrame, p
     form, held = ("then", "contact_then") if later else ("form", "contact")
     numbered = list(enumerate(drawn, start=1))
     set_by_hand = [
-        edits(one["edit"], VALUES[one["edit"]][1], f"{n:04d}") for n, one in numbered if one["edit"] and later
+        edits(one["edit"], VALUES[one["edit"]][1], f"{n:04d}", one["edited_at"])
+        for n, one in numbered
+        if one["edit"] and later
     ]
     return (
         together(
