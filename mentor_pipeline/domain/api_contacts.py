@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-import pyarrow as pa
 
 from mentor_pipeline.domain import normalise
 from mentor_pipeline.domain.findings import to_json
@@ -91,6 +90,8 @@ def contact_rows(contacts: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     rows = [_contact(contact) for contact in contacts]
     columns: dict[str, Any] = dict(zip(schema, zip(*rows, strict=True), strict=True)) if rows else {}
     # Lists by way of Arrow: from Python, polars makes a series of each one, which takes several times as long.
+    import pyarrow as pa  # noqa: PLC0415 - it takes a third of a second, and with it numpy, where that is installed
+
     columns |= {name: pa.array(columns.get(name, ()), pa.list_(pa.string())) for name in _LISTS}
     frame = pl.DataFrame(columns if rows else None, schema=schema)
     return canonical_contacts(

@@ -74,7 +74,9 @@ def next_year(story: Installation, config_dir: Path) -> Iterator[NextYear]:
     world.adopt(story.world.contacts.values())
     world.last_ids = story.world.last_ids  # neither service gives an id twice
     world.campaign.id += 1_000
-    back = story.table("mentors").filter(gb_match_status="linked", dropped=False).sort("mn_id").row(0, named=True)
+    # Somebody whose contact still carries the id of the year before.
+    linked = story.table("mentors").filter(gb_match_status="linked", gb_match_method="external_id", dropped=False)
+    back = linked.sort("mn_id").row(0, named=True)
     world.submit(
         "signup", mn_id="MN7001", name={"first": back["first_name"], "last": back["last_name"]}, phone=back["phone"],
         personal_email=back["personal_email"], uga_email=back["uga_email"],
