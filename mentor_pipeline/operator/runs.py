@@ -29,6 +29,7 @@ from mentor_pipeline.domain.failures_csv import DOWNLOAD_AGAIN
 from mentor_pipeline.domain.strict_csv import EXPORT_AGAIN, read_header
 from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError
 from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
+from mentor_pipeline.resources.event_log import keep_engines
 from mentor_pipeline.resources.http import checked_key, checked_url
 from mentor_pipeline.resources.run_guard import BY_TAG, ROW_COUNT
 from mentor_pipeline.resources.writer_lock import holder
@@ -342,6 +343,7 @@ def _storage_faults_told(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     with environment({_HOME: str(prepare_home(settings))}), dg.DagsterInstance.get() as instance:
+        keep_engines(instance)
         yield instance
 
 

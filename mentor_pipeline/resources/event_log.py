@@ -1,0 +1,52 @@
+"""Dagster's event log on SQLite, without making a new SQLAlchemy engine for every event.
+
+Dagster makes an engine, compiles the statement and throws both away each time it reads or writes an event: for the 340
+events of a sync that takes longer than all rules of the domain together (a fifth of `make demo`). What is stored, and
+where, is Dagster's own.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import dagster as dg
+    from sqlalchemy import Connection, Engine
+
+
+class _EnginesKept(SqliteEventLogStorage):
+    """The same storage, which keeps one engine for each of its files; connections are still opened and closed."""
+
+    _engines: dict[str, Engine]
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            if shard not in self._engines:
+                self._engines[shard] = create_engine(
+                    self.conn_string_for_shard(shard),
+                    poolclass=NullPool,
+                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+                )
+            engine = self._engines[shard]
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+
+def keep_engines(instance: dg.DagsterInstance) -> None:
+    """Let an instance of this process keep its engines; one that stores its events elsewhere is left as it is."""
+    storage = instance.event_log_storage
+    if type(storage) is SqliteEventLogStorage:
+        storage._engines = {}  # type: ignore[attr-defined]  # noqa: SLF001
+        storage.__class__ = _EnginesKept
