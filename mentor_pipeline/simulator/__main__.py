@@ -6,6 +6,7 @@ it, and saves it a moment after every batch of changes and at the end.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -87,7 +88,9 @@ def _stop_when_interrupted() -> threading.Event:
 
 def _stop_with_parent(stop: threading.Event) -> None:
     """Stop when whoever started this ends, however that ends: then its end of the pipe is closed."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by a thread that waits, would break the end of the interpreter.
+    while os.read(0, 1024):
+        pass
     stop.set()
 
 
