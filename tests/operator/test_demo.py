@@ -153,7 +153,9 @@ def test_commands_work_on_the_demo_and_its_services(demo: Demo, call: Callable[.
     assert demo.world.exists()
 
 
-def test_what_a_command_changes_in_the_simulated_services_is_kept(demo: Demo) -> None:
+def test_what_a_command_changes_in_the_simulated_services_is_kept(
+    demo: Demo, capfd: pytest.CaptureFixture[str]
+) -> None:
     with in_demo(demo.data_dir, program(), with_services=True):
         values = {name: os.environ[name] for name in (GIVEBUTTER_KEY, "GIVEBUTTER_BASE_URL")}
         contact_id = max(World.load(demo.world).active_ids())
@@ -163,6 +165,7 @@ def test_what_a_command_changes_in_the_simulated_services_is_kept(demo: Demo) ->
         )
         assert answer.is_success
     assert World.load(demo.world).contact(contact_id).archived_at is not None
+    assert capfd.readouterr().err == ""
 
 
 def test_commands_ask_the_services_of_dev_while_it_runs(demo: Demo) -> None:
