@@ -525,11 +525,6 @@ def play(folder: Path, seed: int, rounds: int) -> None:
         assert [table for table in APPEND_ONLY if not after[table].equals(before[table])] == []
 
 
-@pytest.mark.timeout(900)
-def test_two_rounds(tmp_path: Path) -> None:
-    play(tmp_path, seed=1, rounds=2)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [10, 11])
