@@ -10,7 +10,7 @@ READY := .venv/.ready
 PYTHON ?=
 # Processes of the fast tests; each takes about 500 MB.
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --durations=15 --durations-min=5
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
