@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
-import orjson
 import polars as pl
 
+from bench import wire
 from mentor_pipeline.domain import candidates, matching
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.decisions import LinkDecision
@@ -38,10 +38,6 @@ from mentor_pipeline.domain.signups import one_per_person
 from mentor_pipeline.domain.submissions import configured_forms, merge_submissions, submission_rows
 from mentor_pipeline.settings import ProgramYear, load_program_year, packaged_config_dir
 from mentor_pipeline.simulator import World, generate_world
-from mentor_pipeline.simulator.givebutter_api import endpoints as givebutter_endpoints
-from mentor_pipeline.simulator.jotform_api import MAX_LIMIT
-from mentor_pipeline.simulator.jotform_api import endpoints as jotform_endpoints
-from mentor_pipeline.simulator.wire import Call
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -91,7 +87,7 @@ def make_worlds(folder: str, contacts: int) -> None:
     forms = {
         table: merge_submissions(
             TABLES[table].empty(),
-            submission_rows(table, _submissions(world, form.form_id), form, year.zone),
+            submission_rows(table, wire.submissions(world, form.form_id), form, year.zone),
             year=YEAR,
             now=NOW,
         )
@@ -100,7 +96,7 @@ def make_worlds(folder: str, contacts: int) -> None:
     signups = one_per_person(
         forms[SIGNUPS], placeholders=TABLES["placeholder_ids"].empty(), known_mn_ids=(), program=year, now=NOW
     ).rows
-    listed = member_rows(_listed(world, "members"), year=YEAR, campaign_id=world.campaign.id)
+    listed = member_rows(wire.listed(world, "members"), year=YEAR, campaign_id=world.campaign.id)
     members = merge_members(TABLES[MEMBERS].empty(), listed, now=NOW)
     links = join_forms(signups, {table: forms[table] for table in FORMS}, members, {}, year).rows
     owners = links.filter(source_table=MEMBERS).select("mn_id", member_id=pl.col("source_id").cast(pl.Int64))
@@ -155,35 +151,8 @@ def filler(known: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def _known_contacts(world: World) -> pl.DataFrame:
-    reading = Reading(contact_rows(_listed(world, "contacts")), as_of=NOW, source="api", is_complete=True)
+    reading = Reading(contact_rows(wire.listed(world, "contacts")), as_of=NOW, source="api", is_complete=True)
     return learn(TABLES[CONTACTS].empty(), reading, full_read_at=None, now=NOW).rows
-
-
-def _submissions(world: World, form_id: str) -> list[dict[str, Any]]:
-    """All of a form's submissions, as the simulated Jotform answers."""
-    answer = next(e.answer for e in jotform_endpoints("key") if e.name == "jotform.submissions")
-    rows: list[dict[str, Any]] = []
-    page = None
-    while page is None or len(page) == MAX_LIMIT:
-        query = {"limit": str(MAX_LIMIT), "offset": str(len(rows))}
-        call = Call("", "GET", "", {"id": form_id}, query, {"apikey": "key"})
-        page = orjson.loads(answer(world, call).body())["content"]
-        rows += page
-    return rows
-
-
-def _listed(world: World, what: str) -> list[dict[str, Any]]:
-    """All pages of the simulated Givebutter's members or contacts."""
-    answer = next(e.answer for e in givebutter_endpoints("key") if e.name == f"givebutter.{what}")
-    path, headers = {"id": str(world.campaign.id)}, {"authorization": "Bearer key"}
-    rows: list[dict[str, Any]] = []
-    page = None
-    while page is None or len(page) == 100:
-        query = {"per_page": "100", "page": str(1 + len(rows) // 100)}
-        call = Call("", "GET", "https://givebutter.example.com", path, query, headers)
-        page = orjson.loads(answer(world, call).body())["data"]
-        rows += page
-    return rows
 
 
 # -- measuring, in a process of its own ------------------------------------------------------------------------------

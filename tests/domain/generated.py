@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
 import polars as pl
 
+from bench import wire
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.knowledge import Reading, learn
 from mentor_pipeline.domain.links import MEMBERS, join_forms
@@ -20,9 +20,6 @@ from mentor_pipeline.domain.matching import Matches, choose_contacts
 from mentor_pipeline.domain.signups import one_per_person
 from mentor_pipeline.domain.submissions import configured_forms, merge_submissions, submission_rows
 from mentor_pipeline.simulator import MentorTruth, World, generate_world
-from mentor_pipeline.simulator.givebutter_api import endpoints as givebutter_endpoints
-from mentor_pipeline.simulator.jotform_api import endpoints as jotform_endpoints
-from mentor_pipeline.simulator.wire import Call
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, program
 
@@ -101,44 +98,17 @@ def tables_of_world(*, mentors: int = 60, contacts: int = 1500, seed: int = 5) -
     forms = {
         table: merge_submissions(
             TABLES[table].empty(),
-            submission_rows(table, _submissions(world, form.form_id), form, PROGRAM.zone),
+            submission_rows(table, wire.submissions(world, form.form_id), form, PROGRAM.zone),
             year=YEAR,
             now=NOW,
         )
         for table, form in configured_forms(PROGRAM.jotform).items()
     }
-    members = member_rows(_listed(world, "members"), year=YEAR, campaign_id=world.campaign.id)
-    reading = Reading(contact_rows(_listed(world, "contacts")), as_of=NOW, source="api", is_complete=True)
+    members = member_rows(wire.listed(world, "members"), year=YEAR, campaign_id=world.campaign.id)
+    reading = Reading(contact_rows(wire.listed(world, "contacts")), as_of=NOW, source="api", is_complete=True)
     return Tables(
         world,
         forms,
         merge_members(TABLES[MEMBERS].empty(), members, now=NOW),
         learn(TABLES[CONTACTS].empty(), reading, full_read_at=None, now=NOW).rows,
     )
-
-
-def _submissions(world: World, form_id: str) -> list[dict[str, Any]]:
-    """All pages of a form's submissions."""
-    answer = next(e.answer for e in jotform_endpoints("key") if e.name == "jotform.submissions")
-    rows: list[dict[str, Any]] = []
-    page = None
-    while page is None or len(page) == 1000:
-        query = {"limit": "1000", "offset": str(len(rows))}
-        asked = Call("", "GET", "", {"id": form_id}, query, {"apikey": "key"})
-        page = orjson.loads(answer(world, asked).body())["content"]
-        rows += page
-    return rows
-
-
-def _listed(world: World, what: str) -> list[dict[str, Any]]:
-    """All pages of Givebutter's members or contacts."""
-    answer = next(e.answer for e in givebutter_endpoints("key") if e.name == f"givebutter.{what}")
-    path, headers = {"id": str(world.campaign.id)}, {"authorization": "Bearer key"}
-    rows: list[dict[str, Any]] = []
-    page = None
-    while page is None or len(page) == 100:
-        query = {"per_page": "100", "page": str(1 + len(rows) // 100)}
-        call = Call("", "GET", "https://givebutter.example.com", path, query, headers)
-        page = orjson.loads(answer(world, call).body())["data"]
-        rows += page
-    return rows
