@@ -4,7 +4,7 @@ An asset is named as its table; description and column schema come from the tabl
 and docs/tables.md always say the same. Nothing here knows what an asset computes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from inspect import cleandoc
@@ -86,6 +86,12 @@ def last_read(warehouse: Warehouse, source: str) -> LastRead:
 def source_read(source: str, read: LastRead) -> pl.DataFrame:
     """The row of `source_reads` to write."""
     return pl.DataFrame([{"source": source, **read._asdict()}], schema=TABLES["source_reads"].schema)
+
+
+def table_of(rows: Sequence[Mapping[str, str]]) -> dg.TableMetadataValue:
+    """Rows of text, all with the same columns, as a table of the catalog."""
+    columns = [dg.TableColumn(name) for name in (rows[0] if rows else ())]
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows], schema=dg.TableSchema(columns))
 
 
 @contextmanager

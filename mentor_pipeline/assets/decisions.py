@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from mentor_pipeline.assets.common import table_asset, told_plainly, utc_now
+from mentor_pipeline.assets.common import table_asset, table_of, told_plainly, utc_now
 from mentor_pipeline.domain.conflicts import DECISIONS
 from mentor_pipeline.domain.edits import FIELDS
 from mentor_pipeline.operator.decisions import ACTIONS, Decision, Desk, Edit, Ruling, action_rows, refuse_if_any
@@ -98,5 +98,4 @@ def _table(rulings: list[Ruling]) -> dg.TableMetadataValue:
         }
         for ruling in rulings
     ]
-    columns = [dg.TableColumn(name) for name in rows[0]]
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))
+    return table_of(rows)

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from mentor_pipeline.assets.common import columns_of, table_asset, told_plainly, utc_now
+from mentor_pipeline.assets.common import columns_of, table_asset, table_of, told_plainly, utc_now
 from mentor_pipeline.domain import archive, release
 from mentor_pipeline.domain.decisions import resolve_aliases
 from mentor_pipeline.operator import tags
@@ -147,7 +147,7 @@ def push_own_tags(
             on_move=log,
         )
         report = tagger.run(config.contact_ids, limit=config.limit, apply=config.apply)
-        _tell(context, report, tags.LOG, _table(_tag_rows(report.moves)), warehouse)
+        _tell(context, report, tags.LOG, table_of(_tag_rows(report.moves)), warehouse)
 
 
 def _do(
@@ -174,7 +174,7 @@ def _do(
             on_move=log,
         )
         report = archivist.run(operation, config.contact_ids, limit=limit, apply=config.apply)
-        _tell(context, report, LOG, _table(_rows(report.moves)), warehouse)
+        _tell(context, report, LOG, table_of(_rows(report.moves)), warehouse)
 
 
 def _tell(
@@ -227,8 +227,3 @@ def _tag_rows(moves: tuple[tags.TagMove, ...]) -> list[dict[str, str]]:
         }
         for move in moves
     ]
-
-
-def _table(rows: list[dict[str, str]]) -> dg.TableMetadataValue:
-    columns = [dg.TableColumn(name) for name in (rows[0] if rows else ())]
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))

@@ -8,7 +8,8 @@ in `operator.archive`.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
 import typer
 
@@ -17,11 +18,17 @@ from mentor_pipeline.cli.app import FAILED, By, Json, app, told
 from mentor_pipeline.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from rich.console import RenderableType
 
     from mentor_pipeline.cli.installation import Installation
-    from mentor_pipeline.operator.archive import Operation
+    from mentor_pipeline.operator.archive import ArchiveReport, Operation
     from mentor_pipeline.operator.runs import RunOutcome
+    from mentor_pipeline.operator.tags import TagReport
+    from mentor_pipeline.resources.warehouse import Warehouse
+
+R = TypeVar("R", "ArchiveReport", "TagReport")
 
 _PANEL: Final = "Tidy up"
 _JOBS: Final = {
@@ -172,40 +179,51 @@ def _do(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show what an operation would do, or do it by its job; `words` are the command without --yes."""
+    """Show what an operation would do, or do it by its job."""
     from mentor_pipeline.operator.archive import carried_out, planned
 
     terminal, here = Terminal(as_json=as_json), synced()
     report = planned(here.warehouse, here.program, operation, contact_ids, limit=limit)
+    job, step = _JOBS[operation]
+    plan = Planned(report, job, step, contact_ids, limit, show_archive.planned, carried_out, show_archive.carried_out)
+    show_or_do(plan, words, by, here, terminal, yes=yes)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Generic[R]):
+    """What a command is about to do to contacts: the report of it, the job that does it, and how both look."""
+
+    report: R
+    job: str
+    step: str
+    contact_ids: Sequence[int]
+    limit: int | None
+    shown: Callable[[R, str], list[RenderableType]]
+    carried_out: Callable[[R, Warehouse, str], R]
+    shown_done: Callable[[R, RunOutcome], list[RenderableType]]
+
+
+def show_or_do(
+    plan: Planned[R], words: Sequence[str], by: str | None, here: Installation, terminal: Terminal, *, yes: bool
+) -> None:
+    """Show what would be done, and the command that does it; with `yes`, do it. `words` are the command without it."""
+    from mentor_pipeline.cli.installation import run_shown
+
     command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
+    report = plan.report
     if not yes or not report.moves:
         document = {"ok": True, "summary": report.summary, "report": report, "command": f"mentor-pipeline {command}"}
-        terminal.result(document, *show_archive.planned(report, command))
+        terminal.result(document, *plan.shown(report, command))
         return
-    outcome = _run(operation, contact_ids, limit, by, here, terminal)
-    done = carried_out(report, here.warehouse, outcome.run_id)
+    limit = {"limit": plan.limit} if plan.limit else {}
+    config = {"contact_ids": list(plan.contact_ids), "apply": True, **limit}
+    outcome = run_shown(plan.job, {plan.step: config}, by, here, terminal)
+    done = plan.carried_out(report, here.warehouse, outcome.run_id)
     document = {"ok": outcome.success, "summary": done.summary, "report": done, "run": outcome}
-    terminal.result(document, *show_archive.carried_out(done, outcome))
+    terminal.result(document, *plan.shown_done(done, outcome))
     if not outcome.success:
         terminal.say(show.run_failed(outcome, command), "red")
         raise typer.Exit(FAILED)
-
-
-def _run(
-    operation: Operation,
-    contact_ids: Sequence[int],
-    limit: int | None,
-    by: str | None,
-    here: Installation,
-    terminal: Terminal,
-) -> RunOutcome:
-    from mentor_pipeline.cli.installation import acting
-    from mentor_pipeline.operator.runs import run_job
-
-    job, step = _JOBS[operation]
-    config = {"contact_ids": list(contact_ids), "apply": True, **({"limit": limit} if limit else {})}
-    with terminal.run_shown(job) as watch:
-        return run_job(job, here.settings, by=acting(by), run_config={"ops": {step: {"config": config}}}, watch=watch)
 
 
 def synced() -> Installation:

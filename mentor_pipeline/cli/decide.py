@@ -7,6 +7,7 @@ once only shows what it would do, until `--yes`.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mentor_pipeline.operator.decisions import Ruling
-    from mentor_pipeline.operator.runs import RunOutcome
+    from mentor_pipeline.operator.decisions import Ruling, Wish
 
 _SHOWN: Final = 50
 _JOB: Final = "apply_decisions"
@@ -53,7 +53,7 @@ def resolve_conflict(
     if choice not in {"a", "b", "custom"}:
         msg = f"{choice}: expected a, b or custom. To leave it undecided for good: conflicts skip {conflict_id}."
         raise typer.BadParameter(msg, param_hint="a|b|custom")
-    _record([Decision(conflict_id, choice, value, note)], f"conflicts resolve {conflict_id} {choice}", by, as_json)
+    _record(Decision(conflict_id, choice, value, note), f"conflicts resolve {conflict_id} {choice}", by, as_json)
 
 
 @conflicts_app.command("skip")
@@ -62,7 +62,7 @@ def skip_conflict(conflict_id: ConflictId, *, note: Note = None, by: By = None, 
     """Leave one conflict undecided for good: not asked again. A held row stays held; our phone or e-mail stands."""
     from mentor_pipeline.operator.decisions import Decision
 
-    _record([Decision(conflict_id, "skip", None, note)], f"conflicts skip {conflict_id}", by, as_json)
+    _record(Decision(conflict_id, "skip", None, note), f"conflicts skip {conflict_id}", by, as_json)
 
 
 @conflicts_app.command("accept-recommended")
@@ -132,16 +132,7 @@ def import_conflicts(
     wishes = read_decisions(file)
     rulings = Desk(here.warehouse, here.program).judge(wishes, again=True)
     refuse_if_any(rulings)
-    new = [
-        {
-            "conflict_id": wish.conflict_id,
-            "choice": wish.choice,
-            **({"custom_value": wish.custom_value} if wish.custom_value else {}),
-            **({"note": wish.note} if wish.note else {}),
-        }
-        for wish, ruling in zip(wishes, rulings, strict=True)
-        if ruling.state == "accepted"
-    ]
+    new = [_given(ruling.wish) for ruling in rulings if ruling.state == "accepted"]
     _show_or_run(rulings, {"decisions": new}, f"conflicts import {file}", by, Terminal(as_json=as_json), yes=yes)
 
 
@@ -159,29 +150,27 @@ def edit(
     """Set one field of one mentor. It outranks every source, and no sync ever changes it."""
     from mentor_pipeline.operator.decisions import Edit
 
-    _record([Edit(mn_id, field, value, note)], f"edit {mn_id} {field} {value!r}", by, as_json)
+    _record(Edit(mn_id, field, value, note), f"edit {mn_id} {field} {value!r}", by, as_json)
 
 
 # -- recording and telling --------------------------------------------------------------------------------------------
 
 
-def _record(wishes: Sequence[Any], command: str, by: str | None, as_json: bool) -> None:
+def _record(wish: Wish, command: str, by: str | None, as_json: bool) -> None:
     """Record one decision or edit; a refusal starts nothing."""
     from mentor_pipeline.cli.installation import installation
     from mentor_pipeline.operator.decisions import Decision, Desk, refuse_if_any
 
     here, terminal = installation(), Terminal(as_json=as_json)
-    rulings = Desk(here.warehouse, here.program).judge(wishes)
+    rulings = Desk(here.warehouse, here.program).judge([wish])
     refuse_if_any(rulings)
-    named = [
-        {"conflict_id": wish.conflict_id, "choice": wish.choice, "custom_value": wish.custom_value, "note": wish.note}
-        if isinstance(wish, Decision)
-        else {"mn_id": wish.mn_id, "field": wish.field, "value": wish.value, "note": wish.note}
-        for wish in wishes
-    ]
-    given = [{name: value for name, value in one.items() if value is not None} for one in named]
-    config = {"decisions" if isinstance(wishes[0], Decision) else "edits": given}
+    config = {"decisions" if isinstance(wish, Decision) else "edits": [_given(wish)]}
     _show_or_run(rulings, config, command, by, terminal, yes=True)
+
+
+def _given(wish: Wish) -> dict[str, Any]:
+    """A wish as the run config takes it: the fields that were given, which are named alike there."""
+    return {name: value for name, value in asdict(wish).items() if value is not None}
 
 
 def _show_or_run(
@@ -202,7 +191,9 @@ def _show_or_run(
         step = "nothing is to be done." if not accepted else f"to do it, `mentor-pipeline {command} --yes`."
         terminal.result(told, *shown, show.next_step(step))
         return
-    outcome = _run(config, by, terminal)
+    from mentor_pipeline.cli.installation import installation, run_shown
+
+    outcome = run_shown(_JOB, {"operator_actions": config}, by, installation(), terminal)
     told |= {"ok": outcome.success, "is_applied": outcome.success, "run": outcome}
     if outcome.success:
         changed = outcome.metadata("mn_changes").get("new changes by type", {})
@@ -214,16 +205,6 @@ def _show_or_run(
     if not outcome.success:
         terminal.say(show.run_failed(outcome, command), "red")
         raise typer.Exit(FAILED)
-
-
-def _run(config: dict[str, Any], by: str | None, terminal: Terminal) -> RunOutcome:
-    from mentor_pipeline.cli.installation import acting, installation
-    from mentor_pipeline.operator.runs import run_job
-
-    here = installation()
-    with terminal.run_shown(_JOB) as watch:
-        run_config = {"ops": {"operator_actions": {"config": config}}}
-        return run_job(_JOB, here.settings, by=acting(by), run_config=run_config, watch=watch)
 
 
 def _told(rulings: Sequence[Ruling], left: int) -> list[RenderableType]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.settings import Settings, load_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mentor_pipeline.cli.terminal import Terminal
+    from mentor_pipeline.operator.runs import RunOutcome
     from mentor_pipeline.resources.warehouse import Warehouse
     from mentor_pipeline.settings import ProgramYear
 
@@ -39,6 +43,17 @@ def installation() -> Installation:
         )
         raise ConfigError(msg)
     return Installation(settings, settings.program_year(), DuckDBWarehouse(settings.warehouse_path))
+
+
+def run_shown(
+    job: str, config: Mapping[str, Mapping[str, Any]], by: str | None, here: Installation, terminal: Terminal
+) -> RunOutcome:
+    """Run a job with a config for some of its steps, by name, while the terminal shows how far it is."""
+    from mentor_pipeline.operator.runs import run_job
+
+    run_config = {"ops": {step: {"config": values} for step, values in config.items()}} if config else None
+    with terminal.run_shown(job) as watch:
+        return run_job(job, here.settings, by=acting(by), run_config=run_config, watch=watch)
 
 
 def acting(by: str | None) -> str:

@@ -191,14 +191,11 @@ def _run_and_tell(job: str, command: str, config: Mapping[str, Any], by: str | N
 
 
 def _run(job: str, config: Mapping[str, Any], by: str | None, terminal: Terminal) -> tuple[RunOutcome, Installation]:
-    """Run a job with a config for some of its steps."""
-    from mentor_pipeline.cli.installation import acting, installation
-    from mentor_pipeline.operator.runs import run_job
+    """Run a job on this installation."""
+    from mentor_pipeline.cli.installation import installation, run_shown
 
     here = installation()
-    run_config = {"ops": {name: {"config": values} for name, values in config.items()}} if config else None
-    with terminal.run_shown(job) as watch:
-        return run_job(job, here.settings, by=acting(by), run_config=run_config, watch=watch), here
+    return run_shown(job, config, by, here, terminal), here
 
 
 def _import_and_tell(

@@ -173,18 +173,14 @@ def _recorded(
     kept: Kept | None,
 ) -> RunOutcome | None:
     """Record all of it by one run; None where there is nothing to record. What is recorded is kept no longer."""
-    from mentor_pipeline.cli.installation import acting
+    from mentor_pipeline.cli.installation import run_shown
 
     if not edits:
         if kept:
             kept.forget()
         return None
     try:
-        from mentor_pipeline.operator.runs import run_job
-
-        with terminal.run_shown(_JOB) as watch:
-            config = {"ops": {_STEP: {"config": {"edits": edits}}}}
-            outcome = run_job(_JOB, here.settings, by=acting(by), run_config=config, watch=watch)
+        outcome = run_shown(_JOB, {_STEP: {"edits": edits}}, by, here, terminal)
     except BaseException:
         if kept:
             terminal.say(f"What was scanned is in {kept.path}; to record it: `mentor-pipeline {command}`.", "red")

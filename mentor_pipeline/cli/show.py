@@ -112,11 +112,6 @@ def counts(title: str, counted: Mapping[str, int]) -> RenderableType:
     return grid(title, ["", ">"], [(plain(kind), plain(number)) for kind, number in counted.items()])
 
 
-def labelled(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Rows of labels and values."""
-    return [(label.replace("_", " "), plain(value)) for label, value in values.items()]
-
-
 def number(count: int, thing: str) -> str:
     """`1 conflict`, `2 conflicts`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

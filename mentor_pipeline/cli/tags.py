@@ -10,9 +10,9 @@ import shlex
 
 import typer
 
-from mentor_pipeline.cli import show, show_tags
-from mentor_pipeline.cli.app import FAILED, By, Json, app, told
-from mentor_pipeline.cli.archive import Limit, Only, Yes, options_given, synced
+from mentor_pipeline.cli import show_tags
+from mentor_pipeline.cli.app import By, Json, app, told
+from mentor_pipeline.cli.archive import Limit, Only, Planned, Yes, options_given, show_or_do, synced
 from mentor_pipeline.cli.terminal import Terminal
 
 _JOB, _STEP = "push_tags", "push_own_tags"
@@ -48,25 +48,9 @@ def push_tags(
     as_json: Json = False,
 ) -> None:
     """Put our tags on the mentors' contacts where they hold, and take them off where not. Shows which, until --yes."""
-    from mentor_pipeline.cli.installation import acting
-    from mentor_pipeline.operator.runs import run_job
     from mentor_pipeline.operator.tags import carried_out, planned
 
     terminal, here = Terminal(as_json=as_json), synced()
     report = planned(here.warehouse, here.program, only or [], limit=limit)
-    words = options_given(context, only, limit, "tags push")
-    command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
-    if not yes or not report.moves:
-        document = {"ok": True, "summary": report.summary, "report": report, "command": f"mentor-pipeline {command}"}
-        terminal.result(document, *show_tags.planned(report, command))
-        return
-    config = {"contact_ids": only or [], "apply": True, **({"limit": limit} if limit else {})}
-    with terminal.run_shown(_JOB) as watch:
-        run_config = {"ops": {_STEP: {"config": config}}}
-        outcome = run_job(_JOB, here.settings, by=acting(by), run_config=run_config, watch=watch)
-    done = carried_out(report, here.warehouse, outcome.run_id)
-    document = {"ok": outcome.success, "summary": done.summary, "report": done, "run": outcome}
-    terminal.result(document, *show_tags.carried_out(done, outcome))
-    if not outcome.success:
-        terminal.say(show.run_failed(outcome, command), "red")
-        raise typer.Exit(FAILED)
+    plan = Planned(report, _JOB, _STEP, only or [], limit, show_tags.planned, carried_out, show_tags.carried_out)
+    show_or_do(plan, options_given(context, only, limit, "tags push"), by, here, terminal, yes=yes)
