@@ -1,8 +1,8 @@
-"""Dagster's event log on SQLite, without making a new SQLAlchemy engine for every event.
+"""Dagster's event log on SQLite, without opening the file anew for every event.
 
-Dagster makes an engine, compiles the statement and throws both away each time it reads or writes an event: for the 340
-events of a sync that takes longer than all rules of the domain together (a fifth of `make demo`). What is stored, and
-where, is Dagster's own.
+Dagster makes an engine and a connection, compiles the statement and throws all of it away each time it reads or writes
+an event: for the 340 events of a sync that takes longer than all rules of the domain together (a fifth of `make demo`).
+What is stored, and where, is Dagster's own. Connections stay open while the process lives, two to a file at most.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _EnginesKept(SqliteEventLogStorage):
-    """The same storage, which keeps one engine for each of its files; connections are still opened and closed."""
+    """The same storage, which keeps one engine, and its connection, for each of its files."""
 
     _engines: dict[str, Engine]
 
@@ -33,8 +32,8 @@ class _EnginesKept(SqliteEventLogStorage):
             if shard not in self._engines:
                 self._engines[shard] = create_engine(
                     self.conn_string_for_shard(shard),
-                    poolclass=NullPool,
-                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+                    pool_size=1,
+                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
                 )
             engine = self._engines[shard]
             if shard not in self._initialized_dbs:
