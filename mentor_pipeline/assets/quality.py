@@ -11,8 +11,10 @@ import polars as pl
 
 from mentor_pipeline.assets.common import columns_of, table_asset, utc_now
 from mentor_pipeline.domain import conflicts, duplicates, problems
+from mentor_pipeline.domain.export import settled_refusals
+from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.operator.conflict_sheet import side_by_side
-from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.resources.warehouse import Reader, Warehouse
 from mentor_pipeline.settings import ProgramYear
 
 GROUP: Final = "quality"
@@ -41,6 +43,7 @@ def _problems_asset(table: str) -> dg.AssetsDefinition:
             detected = reader.read_or_empty("detected_problems", year=program.year)
             stored = reader.read_or_empty(table, year=program.year)
             actions = reader.read_or_empty("operator_actions")
+            detected = detected.filter(~pl.col("id").is_in(_over(reader, detected, program)))
         rows = problems.live_on(problems.of_table(detected, table), stored, actions, now=utc_now())
         open_ones = rows.filter(~pl.col("resolved"))
         context.add_output_metadata(
@@ -53,6 +56,19 @@ def _problems_asset(table: str) -> dg.AssetsDefinition:
         return rows
 
     return asset
+
+
+def _over(reader: Reader, detected: pl.DataFrame, program: ProgramYear) -> list[str]:
+    """Refusals of an import file that nobody has to see to any more; their file will not be read again."""
+    if detected.filter(type=PROBLEM_TYPE).is_empty():
+        return []
+    return settled_refusals(
+        detected,
+        reader.read_or_empty("mn_gb_import", year=program.year),
+        reader.read_or_empty("mentors", year=program.year),
+        reader.read_or_empty("raw_gb_full_contacts"),
+        program,
+    )
 
 
 sync_errors, sync_warnings = (_problems_asset(table) for table in problems.SEVERITIES)

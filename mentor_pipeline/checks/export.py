@@ -7,54 +7,51 @@ import polars as pl
 
 from mentor_pipeline.checks.common import Check, checks_of, error, finding, holds, named
 from mentor_pipeline.domain import preflight
+from mentor_pipeline.domain.import_format import HOLDING
 from mentor_pipeline.resources.warehouse import Reader
 from mentor_pipeline.settings import ProgramYear
 
-EXTERNAL_ID: Final = "Contact External ID"
 _WHO: Final = ("mn_id", "First Name", "Last Name")
 
 
 def external_id_is_unique_and_free(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
-    """Compare the External IDs of the rows with each other and with every known contact's."""
-    rows = reader.read_or_empty("mn_gb_import", year=program.year)
-    contacts = reader.read_or_empty(
-        "raw_gb_full_contacts", columns=["contact_id", "external_id", "first_name", "last_name", "missing_since"]
+    """Judge the External IDs of the rows as stored."""
+    rows, contacts, taken = _judged(reader, program)
+    told = _faults(rows, preflight.judge_external_ids(rows, contacts, program, taken_external_ids=taken))
+    if told.is_empty():
+        return holds(f"{rows.height} External IDs, each free or its own contact's.")
+    whose = told["mn_id"].unique().sort()
+    return error(
+        f"{whose.len()} rows share an External ID, or another contact holds it: {named(whose)}. No file is written.",
+        told,
     )
-    twice = rows.filter(pl.col(EXTERNAL_ID).is_duplicated()).select(*_WHO, EXTERNAL_ID)
-    if not twice.is_empty():
-        return error(f"{twice.height} rows share a Contact External ID: {named(twice['mn_id'])}.", twice)
-    held = contacts.filter(pl.col("missing_since").is_null(), pl.col("external_id").is_not_null())
-    elsewhere = (
-        rows.join(held, left_on=EXTERNAL_ID, right_on="external_id")
-        .filter(pl.col("contact_id").cast(pl.String).ne_missing(pl.col("Givebutter Contact ID")))
-        .select(*_WHO, EXTERNAL_ID, "contact_id", "first_name", "last_name")
-    )
-    if not elsewhere.is_empty():
-        return error(
-            f"{elsewhere.height} External IDs are held by another contact: {named(elsewhere['mn_id'])}. Givebutter "
-            "would refuse these rows, so no file is written.",
-            elsewhere,
-        )
-    return holds(f"{rows.height} External IDs, each free or its own contact's.")
 
 
 def import_file_is_valid(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:
     """Judge the rows as stored once more."""
-    rows = reader.read_or_empty("mn_gb_import", year=program.year)
-    contacts = reader.read_or_empty("raw_gb_full_contacts", columns=preflight.CONTACT_COLUMNS)
+    rows, contacts, taken = _judged(reader, program)
     mentors = reader.read_or_empty("mentors", year=program.year)
-    errors = reader.read_or_empty("sync_errors", year=program.year)
-    findings = preflight.judge(
-        rows, contacts, mentors, program, taken_external_ids=preflight.taken_external_ids(errors, contacts)
-    )
-    faults = findings.filter(pl.col("verdict") != "notice")
-    if faults.is_empty():
+    told = _faults(rows, preflight.judge(rows, contacts, mentors, program, taken_external_ids=taken))
+    if told.is_empty():
         return holds(f"Givebutter would take all {rows.height} rows.")
-    who = rows.select(_WHO).with_row_index("row").with_columns(pl.col("row").cast(findings.schema["row"]))
-    told = who.join(faults, on="row").drop("row")
+    whose = told["mn_id"].unique().sort()
     return error(
-        f"{told.height} rows would be refused: {named(told['mn_id'].unique().sort())}. No file is written.", told
+        f"{whose.len()} rows would be refused, or end on the wrong contact: {named(whose)}. No file is written.", told
     )
+
+
+def _judged(reader: Reader, program: ProgramYear) -> tuple[pl.DataFrame, pl.DataFrame, frozenset[str]]:
+    """The stored rows, all known contacts, and the External IDs that refused rows taught."""
+    contacts = reader.read_or_empty("raw_gb_full_contacts", columns=preflight.CONTACT_COLUMNS)
+    errors = reader.read_or_empty("sync_errors", year=program.year)
+    rows = reader.read_or_empty("mn_gb_import", year=program.year)
+    return rows, contacts, preflight.taken_external_ids(errors, contacts)
+
+
+def _faults(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
+    """What would keep a row out, with whose row it is."""
+    who = rows.select(_WHO).with_row_index("row")
+    return who.join(findings.filter(pl.col("verdict").is_in(HOLDING)), on="row").drop("row")
 
 
 def nobody_is_held(reader: Reader, program: ProgramYear) -> dg.AssetCheckResult:

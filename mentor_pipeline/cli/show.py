@@ -550,6 +550,9 @@ def preflight(found: Preflight) -> list[RenderableType]:
             f"Not judged, since neither the template nor the year file has them: {plain(list(found.unknown_columns))}"
         )
         shown.append(Text(text, "yellow"))
+    if found.mapped_columns:
+        chosen = ", ".join(f"{plain(label)} -> {column}" for label, column in found.mapped_columns.items())
+        shown.append(Text(f"Choose in Givebutter's mapping step: {chosen}", "yellow"))
     rows = [
         (
             identifier(row["row"]),

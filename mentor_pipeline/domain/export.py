@@ -15,6 +15,8 @@ import polars as pl
 
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.changes import readable, sent_fields
+from mentor_pipeline.domain.contact_pages import account_of, contact_and_page, with_page
+from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.domain.findings import Problem, problem_rows
 from mentor_pipeline.domain.import_cells import (
     MIDDLE_NAME,
@@ -42,6 +44,7 @@ from mentor_pipeline.domain.import_format import (
     TAGS,
     WEBSITE,
     as_date,
+    shows_nothing,
 )
 from mentor_pipeline.tables import TABLES, Type
 
@@ -61,6 +64,7 @@ _FIELD_COLUMNS: Final = {
     "notes": NOTES,
 }
 """Fields of mentors and the column that carries each."""
+_INTO: Final = {"mn_id": pl.String, "gb_contact_id": pl.Int64}
 _SOURCE: Final = "mn_gb_import"
 
 
@@ -101,36 +105,29 @@ def import_rows(
         The rows with their held counterparts. The problems: merges foretold (info), names and texts that had to be
         cut, tags and values that cannot be sent, several messages for one column, contact data that is too old.
     """
-    held = _held_by_rule(mentors, program)
+    held = _held_by_rule(mentors, conflicts, program)
     going = _with_undecided_as_theirs(mentors.join(held, on="mn_id", how="anti", maintain_order="left"), conflicts)
     taken = preflight.taken_external_ids(problems, contacts)
     built = build_rows(going, tasks, contacts, messages, program)
-    findings = preflight.judge(built.rows, contacts, mentors, program, taken_external_ids=taken)
-    refused = _held_by_preflight(built.rows, findings)
-    rows = built.rows
-    into = _merging_into(rows, findings)
-    if into.height:
-        tags = contacts.select(gb_contact_id="contact_id", their_tags=pl.col("tags").fill_null([]))
-        known = (
-            going.drop("gb_contact_id")
-            .join(into, on="mn_id", maintain_order="left")
-            .join(tags, on="gb_contact_id", maintain_order="left")
-            .with_columns(tags=pl.col("tags").fill_null([]).list.set_union("their_tags"))
-        )
-        merging = build_rows(known, tasks, contacts, messages, program).rows.with_columns(
-            pl.lit(None, dtype=pl.String).alias(CONTACT_ID)
-        )
-        again = preflight.judge(merging, contacts, mentors, program, taken_external_ids=taken)
-        rows = pl.concat([rows.join(merging, on="mn_id", how="anti"), merging])
-        refused = pl.concat([refused, _held_by_preflight(merging, again)]).unique("mn_id", maintain_order=True)
-    rows = rows.join(refused, on="mn_id", how="anti")
+    rows, into = built.rows, pl.DataFrame(schema=_INTO)
+    while True:
+        # What is written is what is judged: a row that merges takes over values of that contact, and may then merge
+        # with a further one. Every turn finds one more contact, or is the last.
+        findings = preflight.judge(rows, contacts, mentors, program, taken_external_ids=taken)
+        found_now = pl.concat([into, _merging_into(rows, findings)]).unique(maintain_order=True)
+        if found_now.height == into.height:
+            break
+        into = found_now
+        merging = _rows_that_merge(going, into, tasks, contacts, messages, program)
+        rows = pl.concat([built.rows.join(merging, on="mn_id", how="anti"), merging])
+    refused = _held_by_preflight(rows, findings)
     found = [
-        *_foretold_merges(built.rows, findings, refused),
+        *_foretold_merges(rows, findings, refused),
         *built.problems,
         *_outdated(now, knowledge_at, program),
     ]
     return Judged(
-        rows.sort("mn_id"),
+        rows.join(refused, on="mn_id", how="anti").sort("mn_id"),
         pl.concat([held, refused]).sort("mn_id"),
         problem_rows(program.year, found),
     )
@@ -165,6 +162,40 @@ def without_sent_notes(rows: pl.DataFrame, sent_notes: pl.DataFrame, known_at: d
     return rows.with_columns(pl.Series(NOTES, left, dtype=pl.String))
 
 
+def settled_refusals(
+    problems: pl.DataFrame, rows: pl.DataFrame, mentors: pl.DataFrame, contacts: pl.DataFrame, program: ProgramYear
+) -> list[str]:
+    """Ids of refusals (`import_refused`) that are over: nobody has to see to them any more (R9).
+
+    A refusal is over when Givebutter is known to hold all of the mentor's row, or, where it said that there is no such
+    contact, when the mentor is no longer linked to that one.
+
+    Args:
+        problems: rows of detected_problems of the year.
+        rows: rows of mn_gb_import of the year.
+        mentors: mn_id, gb_contact_id, gb_match_status of the year.
+        contacts: all of raw_gb_full_contacts.
+        program: the year.
+    """
+    refused = problems.filter(type=PROBLEM_TYPE).select(
+        "id",
+        "mn_id",
+        contact_id=pl.col("context").str.json_path_match("$.contact_id"),
+        is_unknown=pl.col("current_value").str.contains(r"(?i)contact with ID \[\d+\] does not exist"),
+    )
+    if refused.is_empty():
+        return []
+    linked = mentors.filter(pl.col("gb_match_status") == "linked").select(
+        "mn_id", own_id=pl.col("gb_contact_id").cast(pl.String)
+    )
+    arrived = rows.join(differing(rows, contacts, program), on="mn_id", how="anti").select(
+        "mn_id", arrived=pl.lit(value=True)
+    )
+    both = refused.join(linked, on="mn_id").join(arrived, on="mn_id", how="left")
+    is_over = pl.when("is_unknown").then(pl.col("own_id") != pl.col("contact_id")).otherwise("arrived")
+    return both.filter(is_over.fill_null(value=False))["id"].to_list()
+
+
 def created_and_updated(rows: pl.DataFrame) -> tuple[int, int]:
     """How many rows of mn_gb_import create a contact, and how many update one."""
     created = rows[CONTACT_ID].null_count()
@@ -191,26 +222,38 @@ def _with_undecided_as_theirs(mentors: pl.DataFrame, conflicts: pl.DataFrame) ->
     return mentors
 
 
-def _held_by_rule(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
+def _held_by_rule(mentors: pl.DataFrame, conflicts: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
     """Mentors whom a rule of ours keeps back: mn_gb_import_held, the first reason and all of them in words."""
     status = pl.col("gb_match_status")
-    last_name = pl.col("last_name").str.strip_chars()
+    account = account_of(program)
+    mentors = mentors.join(_in_question(conflicts, account), on="mn_id", how="left", maintain_order="left")
+    between = pl.col("in question").fill_null("no contact that is still there")
     holds: dict[str, tuple[pl.Expr, pl.Expr]] = {
         "contact_conflict": (
             status == "conflict",
-            pl.lit("Which contact is theirs is not decided: decide the conflict (`mentor-pipeline conflicts list`)."),
+            pl.format(
+                "Which contact is theirs is not decided ({}): decide the conflict (`mentor-pipeline conflicts list`).",
+                between,
+            ),
         ),
         "shared_contact": (
             status == "shared",
-            pl.lit("Another mentor claims the same contact: decide whose it is (`mentor-pipeline conflicts list`)."),
+            pl.format(
+                "Another mentor claims the same contact ({}): decide whose it is (`mentor-pipeline conflicts list`).",
+                between,
+            ),
         ),
         "stale_contact": (
             status == "stale",
-            pl.format(
-                "Contact {} was archived, deleted or merged in Givebutter. Restore it there, or say "
-                "`edit {} gb_contact_id none` to have a new one created.",
-                pl.col("gb_contact_id").fill_null(0),
-                "mn_id",
+            with_page(
+                pl.format(
+                    "Contact {} was archived, deleted or merged in Givebutter. Restore it there, or say "
+                    "`edit {} gb_contact_id none` to have a new one created.",
+                    pl.col("gb_contact_id").fill_null(0),
+                    "mn_id",
+                ),
+                pl.col("gb_contact_id"),
+                account,
             ),
         ),
         "withdrawn": (pl.col("withdrawn"), pl.lit("Every sign-up submission is gone; nothing to do if that is right.")),
@@ -219,7 +262,7 @@ def _held_by_rule(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
             pl.lit("The mentor id is missing: add it to the sign-up in Jotform."),
         ),
         "no_last_name": (
-            last_name.is_null() | (last_name == ""),
+            pl.col("last_name").is_null() | shows_nothing(pl.col("last_name")),
             pl.lit("Givebutter needs a last name: add it to the sign-up in Jotform."),
         ),
         "dropped": (
@@ -237,6 +280,26 @@ def _held_by_rule(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
         .list.join(" "),
     )
     return TABLES["mn_gb_import_held"].conform(held.filter(pl.col("reason").is_not_null()))
+
+
+def _in_question(conflicts: pl.DataFrame, account_id: int | None) -> pl.DataFrame:
+    """mn_id and `in question`: the contacts between which a person has to choose, with links."""
+    pending = conflicts.filter(
+        pl.col("status") == "pending", pl.col("conflict_type").is_in(["contact_selection", "external_id_collision"])
+    )
+    # An option is a contact, or words about one (`release 7`).
+    options = (
+        pending.select("mn_id", contact_id=pl.col(option).str.json_path_match("$.value").str.extract(r"(\d+)$"))
+        for option in ("option_a", "option_b")
+    )
+    named = contact_and_page(pl.col("contact_id"), account_id)
+    return (
+        pl.concat(options)
+        .drop_nulls("contact_id")
+        .unique(maintain_order=True)
+        .group_by("mn_id", maintain_order=True)
+        .agg(named.str.join(" or ").alias("in question"))
+    )
 
 
 def _held_by_preflight(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
@@ -261,14 +324,50 @@ def _held_by_preflight(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFra
 
 
 def _merging_into(rows: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
-    """mn_id and gb_contact_id: the contact that Givebutter will merge a row without Contact ID into.
+    """mn_id and gb_contact_id: the contacts that Givebutter may merge a row without Contact ID into."""
+    merges = findings.filter(kind="merges").sort("row", "contact_id")
+    named = rows.with_row_index("row").select("row", "mn_id")
+    return merges.join(named, on="row", maintain_order="left").select("mn_id", gb_contact_id="contact_id")
 
-    Such a row is written like a linked one: with that contact's tags and subscriptions, and its values for ours that
-    are blank, so that the merge takes nothing from it and subscribes nobody again.
+
+def _rows_that_merge(
+    mentors: pl.DataFrame,
+    into: pl.DataFrame,
+    tasks: pl.DataFrame,
+    contacts: pl.DataFrame,
+    messages: pl.DataFrame,
+    program: ProgramYear,
+) -> pl.DataFrame:
+    """Rows without Contact ID, written like linked ones.
+
+    With the contact's tags, and its values for ours that are blank, so that the merge takes nothing from it. Where
+    several contacts fit, nobody knows which one Givebutter takes: all their tags are sent, and whoever is unsubscribed
+    in one of them stays so.
     """
-    merges = findings.filter(kind="merges").sort("row", "contact_id").unique("row", keep="first", maintain_order=True)
-    return merges.join(rows.with_row_index("row").select("row", "mn_id"), on="row").select(
-        "mn_id", gb_contact_id="contact_id"
+    known = (
+        into.join(
+            contacts.select("tags", *SUBSCRIBED.values(), gb_contact_id="contact_id"),
+            on="gb_contact_id",
+            maintain_order="left",
+        )
+        .group_by("mn_id", maintain_order=True)
+        .agg(
+            pl.col("gb_contact_id").min(),
+            pl.col("tags").explode().drop_nulls().alias("their_tags"),
+            *(pl.col(name).all().alias(column) for column, name in SUBSCRIBED.items()),
+        )
+    )
+    linked = mentors.drop("gb_contact_id").join(known, on="mn_id", maintain_order="left")
+    tags = pl.col("tags").fill_null([]).list.set_union("their_tags")
+    rows = build_rows(linked.with_columns(tags), tasks, contacts, messages, program).rows
+    unsubscribed = linked.select("mn_id", *(pl.col(column).not_().alias(f"not {column}") for column in SUBSCRIBED))
+    return (
+        rows.join(unsubscribed, on="mn_id", maintain_order="left")
+        .with_columns(
+            pl.lit(None, dtype=pl.String).alias(CONTACT_ID),
+            *(pl.when(f"not {column}").then(pl.lit("no")).otherwise(column).alias(column) for column in SUBSCRIBED),
+        )
+        .select(rows.columns)
     )
 
 
@@ -329,6 +428,41 @@ def differing(rows: pl.DataFrame, contacts: pl.DataFrame, program: ProgramYear) 
         on=["year", "mn_id"],
         how="anti",
         maintain_order="left",
+    )
+
+
+def what_rows_do(rows: pl.DataFrame, contacts: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
+    """What each row will do, for a look before the import: without anybody's phone, e-mail or message.
+
+    Args:
+        rows: rows of mn_gb_import.
+        contacts: all of raw_gb_full_contacts.
+        program: the year.
+
+    Returns:
+        external_id, name, does (creates a contact, or updates which), changes (columns that differ from what
+        Givebutter is known to hold; all that are given, where there is no contact yet), in the order of the rows.
+    """
+    columns = owned_columns(program)
+    agreement = _agreement(rows, contacts, program).unpivot(
+        on=columns, index=["year", "mn_id"], variable_name="column", value_name="agrees"
+    )
+    given = rows.select("year", "mn_id", *(pl.col(name).is_null().alias(name) for name in columns)).unpivot(
+        on=columns, index=["year", "mn_id"], variable_name="column", value_name="is_blank"
+    )
+    changes = (
+        given.join(agreement, on=["year", "mn_id", "column"], how="left", maintain_order="left")
+        .filter(~pl.col("agrees").fill_null(pl.col("is_blank")))
+        .group_by("year", "mn_id", maintain_order=True)
+        .agg(changes=pl.col("column").str.join(", "))
+    )
+    return rows.join(changes, on=["year", "mn_id"], how="left", maintain_order="left").select(
+        external_id=EXTERNAL_ID,
+        name=pl.concat_str(FIRST_NAME, LAST_NAME, separator=" ", ignore_nulls=True),
+        does=pl.when(pl.col(CONTACT_ID).is_null())
+        .then(pl.lit("creates a contact"))
+        .otherwise(pl.format("updates contact {}", CONTACT_ID)),
+        changes=pl.col("changes").fill_null("nothing"),
     )
 
 

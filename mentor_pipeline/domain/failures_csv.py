@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 import polars as pl
 
+from mentor_pipeline.domain.contact_pages import page
 from mentor_pipeline.domain.findings import Problem
+from mentor_pipeline.domain.names import Name, contradicting
 from mentor_pipeline.domain.normalise import clean_text, normalise_mn_id
 from mentor_pipeline.domain.strict_csv import read_sheet, refusal
 
@@ -26,6 +28,7 @@ ERRORS: Final = "errors"
 PROBLEM_TYPE: Final = "import_refused"
 _ID_TAKEN: Final = re.compile(r"contact with External ID \[([^\]]+)\] already exists", re.IGNORECASE)
 _ID_UNKNOWN: Final = re.compile(r"contact with ID \[(\d+)\] does not exist", re.IGNORECASE)
+_NEXT_ERROR: Final = re.compile(r"[;\n]\s*(?=[A-Z])")
 _IDENTITY: Final = ("id", "external_id", "first_name", "last_name", "primary_email")
 """Keys by which the rows of a file can be told apart; one of them at least must be there."""
 _LABELS: Final = {
@@ -51,6 +54,7 @@ _ROWS_SCHEMA: Final = {
     "cause": pl.String(),
     "in_the_way": pl.List(pl.Int64()),
     "what_to_do": pl.String(),
+    "mends_itself": pl.Boolean(),
 }
 
 
@@ -60,7 +64,7 @@ class FailuresFile:
 
     Attributes:
         rows: line, mn_id, external_id, contact_id, first_name, last_name, errors (Givebutter's words), cause,
-            in_the_way (contact ids), what_to_do.
+            in_the_way (contact ids), what_to_do, mends_itself (the next sync puts it right without a person).
         problems: one `import_refused` for each row.
         taken_external_ids: External IDs that some contact holds, letter by letter.
     """
@@ -75,6 +79,7 @@ class _Explanation(NamedTuple):
     what_to_do: str
     field_name: str | None = None
     in_the_way: tuple[int, ...] = ()
+    mends_itself: bool = False
 
 
 class _Rule(NamedTuple):
@@ -84,10 +89,11 @@ class _Rule(NamedTuple):
     cause: str
     what_to_do: str
     field_name: str
+    mends_itself: bool = False
 
 
-def _rule(words: str, cause: str, what_to_do: str, field_name: str) -> _Rule:
-    return _Rule(re.compile(words, re.IGNORECASE), cause, what_to_do, field_name)
+def _rule(words: str, cause: str, what_to_do: str, field_name: str, *, mends_itself: bool = False) -> _Rule:
+    return _Rule(re.compile(words, re.IGNORECASE), cause, what_to_do, field_name, mends_itself)
 
 
 _RULES: Final = (
@@ -100,11 +106,12 @@ _RULES: Final = (
     _rule(
         r"email subscription\b.*\brequired",
         "the row has an e-mail but does not say whether it is subscribed",
-        "export again; the pipeline fills this cell",
+        "nothing: every file of `export` fills this cell; import the next one",
         "email_subscribed",
+        mends_itself=True,
     ),
     _rule(
-        r"address\b.*\brequired|required\b.*\baddress",
+        r"\b(address line 1|city|state|zip code|country)\b.*\brequired|required when an address",
         "the address is not complete",
         "complete or remove the contact's address in Givebutter, run `sync` and `export` again",
         "address_line_1",
@@ -146,7 +153,9 @@ _UNKNOWN: Final = _Explanation(
 )
 
 
-def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefix: str = "") -> FailuresFile:
+def read_failures(
+    data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefix: str = "", account_id: int | None = None
+) -> FailuresFile:
     """Read a `-failed.csv`.
 
     Args:
@@ -155,6 +164,7 @@ def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefi
         contacts: what is known of all contacts, archived and missing ones too: contact_id, external_id, first_name,
             last_name, archived_at, missing_since.
         mn_id_prefix: what stands before the mentor id in an External ID.
+        account_id: the organisation's account in Givebutter, for links to contacts.
 
     Raises:
         FileRejectedError: no column ERRORS, no column that says whose a row is, or no readable CSV (see `strict_csv`).
@@ -180,7 +190,7 @@ def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefi
         taken.update(_ID_TAKEN.findall(errors))
         whose = next(iter(_ID_TAKEN.findall(errors)), row.get("external_id"))
         mn_id = normalise_mn_id(whose, mn_id_prefix)
-        explanations = list(_explain(errors, contacts)) or [_UNKNOWN]
+        explanations = list(_explain(errors, row, contacts)) or [_UNKNOWN]
         in_the_way = sorted({contact_id for found in explanations for contact_id in found.in_the_way})
         rows.append(
             {
@@ -194,9 +204,10 @@ def read_failures(data: bytes, name: str, *, contacts: pl.DataFrame, mn_id_prefi
                 "cause": "; ".join(found.cause for found in explanations),
                 "in_the_way": in_the_way,
                 "what_to_do": "; ".join(dict.fromkeys(found.what_to_do for found in explanations)),
+                "mends_itself": all(found.mends_itself for found in explanations),
             }
         )
-        problems.append(_problem(rows[-1], explanations, [row.get(key) or "" for key in _IDENTITY], name))
+        problems.append(_problem(rows[-1], explanations, [row.get(key) or "" for key in _IDENTITY], name, account_id))
     return FailuresFile(pl.DataFrame(rows, schema=_ROWS_SCHEMA), tuple(problems), frozenset(taken))
 
 
@@ -212,41 +223,74 @@ def taken_external_ids(problems: pl.DataFrame) -> frozenset[str]:
     return frozenset(taken for context in contexts for taken in orjson.loads(context).get("taken_external_ids", ()))
 
 
-def _explain(errors: str, contacts: pl.DataFrame) -> Iterator[_Explanation]:
+def _explain(errors: str, row: Mapping[str, str | None], contacts: pl.DataFrame) -> Iterator[_Explanation]:
     for external_id in dict.fromkeys(_ID_TAKEN.findall(errors)):
-        yield _explain_taken(external_id, contacts)
+        yield _explain_taken(external_id, row, contacts)
     for contact_id in dict.fromkeys(map(int, _ID_UNKNOWN.findall(errors))):
         yield _explain_unknown(contact_id, contacts)
+    each = _NEXT_ERROR.split(errors)
     for rule in _RULES:
-        if rule.words.search(errors):
-            yield _Explanation(rule.cause, rule.what_to_do, rule.field_name)
+        if any(map(rule.words.search, each)):
+            yield _Explanation(rule.cause, rule.what_to_do, rule.field_name, mends_itself=rule.mends_itself)
 
 
-def _explain_taken(external_id: str, contacts: pl.DataFrame) -> _Explanation:
+def _explain_taken(external_id: str, row: Mapping[str, str | None], contacts: pl.DataFrame) -> _Explanation:
     """Who holds the External ID; Givebutter compares letter by letter, and archived contacts go on holding theirs."""
     holders = contacts.filter(pl.col("external_id") == external_id).sort("contact_id").to_dicts()
     if not holders:
         return _Explanation(
-            f"some contact holds the External ID {external_id}, but no contact that we know of does: probably one that "
-            "was archived before it was ever seen",
-            f"search {external_id} among Givebutter's archived contacts and take the External ID off it; until then "
-            "the row is held",
+            f"some contact holds the External ID {external_id}, but no contact that we know of does: one that was "
+            "created since we last looked, or one that was archived before it was ever seen",
+            f"run `sync`: if the file was imported twice, it finds the contact and links the mentor to it. Else search "
+            f"{external_id} among Givebutter's archived contacts and take the External ID off it; until then the row "
+            "is held",
             "external_id",
         )
-    return _Explanation(
-        f"the External ID {external_id} belongs to {', '.join(map(_named, holders))}",
-        "take the External ID off that contact (`release plan`), or link the mentor to it (`edit MN_ID gb_contact_id`)",
-        "external_id",
-        tuple(holder["contact_id"] for holder in holders),
-    )
+    cause = f"the External ID {external_id} belongs to {', '.join(map(_named, holders))}"
+    in_the_way = tuple(holder["contact_id"] for holder in holders)
+    what_to_do, mends_itself = _about_holder(holders[0], row) if len(holders) == 1 else (_COLLISION, False)
+    return _Explanation(cause, what_to_do, "external_id", in_the_way, mends_itself)
+
+
+_COLLISION: Final = (
+    "the next `sync` shows it as a conflict (external_id_collision): decide whose contact it is; `release apply` then "
+    "takes the External ID off a stranger's"
+)
+_ARCHIVED_HOLDER: Final = (
+    "restore that contact in Givebutter, take the External ID off it and archive it again; until then the row is held"
+)
+_VANISHED_HOLDER: Final = (
+    "run `contact-refresh`, which asks for that contact: if it was deleted, the row goes out again; if it was "
+    "archived, it goes on holding the External ID, and a person must take it off"
+)
+_OWN_CONTACT: Final = (
+    "nothing: it is this mentor's own contact, as when a file is imported twice; the next `sync` links the mentor to "
+    "it, and the next file updates it"
+)
+
+
+def _about_holder(holder: Mapping[str, Any], row: Mapping[str, str | None]) -> tuple[str, bool]:
+    """What to do about the one contact that holds a row's External ID, and whether the next sync does it (R4.1)."""
+    if holder["archived_at"]:
+        return _ARCHIVED_HOLDER, False
+    if holder["missing_since"]:
+        return _VANISHED_HOLDER, False
+    theirs = Name(holder["first_name"], holder["last_name"])
+    if contradicting(Name(row.get("first_name"), row.get("last_name")), theirs):
+        return _COLLISION, False
+    return _OWN_CONTACT, True
 
 
 def _explain_unknown(contact_id: int, contacts: pl.DataFrame) -> _Explanation:
     known = contacts.filter(pl.col("contact_id") == contact_id).to_dicts()
     return _Explanation(
-        f"Givebutter has no contact {contact_id} any more" + (f" ({_named(known[0])})" if known else ""),
-        "run `contact-refresh`: the mentor's contact was archived, deleted or merged into another one",
+        f"Givebutter has no contact {contact_id} any more"
+        + (f" ({_named(known[0])})" if known else "")
+        + ": it was archived, deleted or merged into another one",
+        "nothing, or run `contact-refresh` to have it at once: it links the mentor to the contact that survived, or "
+        "holds the row and says why",
         "gb_contact_id",
+        mends_itself=True,
     )
 
 
@@ -257,14 +301,21 @@ def _named(contact: Mapping[str, object]) -> str:
 
 
 def _problem(
-    row: Mapping[str, object], explanations: list[_Explanation], identity: list[str], file_name: str
+    row: Mapping[str, Any],
+    explanations: list[_Explanation],
+    identity: list[str],
+    file_name: str,
+    account_id: int | None,
 ) -> Problem:
     name = clean_text(f"{row['first_name'] or ''} {row['last_name'] or ''}") or f"line {row['line']}"
     errors = str(row["errors"])
+    pages = [address for one in row["in_the_way"] if (address := page(one, account_id))]
     return Problem(
         type=PROBLEM_TYPE,
         message=f"Givebutter refused the row of {name}: {row['cause']}. What to do: {row['what_to_do']}. "
-        f"Givebutter's words: {errors[:500]}",
+        f"{'It mends itself' if row['mends_itself'] else 'It does not mend itself'}. "
+        + "".join(f"See {address} . " for address in pages)
+        + f"Givebutter's words: {errors[:500]}",
         severity="error",
         mn_id=row["mn_id"] if isinstance(row["mn_id"], str) else None,
         source_table="mn_gb_import",
@@ -274,6 +325,7 @@ def _problem(
             "contact_id": row["contact_id"],
             "external_id": row["external_id"],
             "in_the_way": row["in_the_way"],
+            "mends_itself": row["mends_itself"],
             "taken_external_ids": list(dict.fromkeys(_ID_TAKEN.findall(errors))),
             "file": file_name,
             "line": row["line"],

@@ -207,6 +207,12 @@ def cut_at_word(text: str, limit: int) -> str:
     return words.strip() or text[:limit]
 
 
+def shown_name(name: str, limit: int) -> str:
+    """What Givebutter shows of a preferred name that was sent: its first words where it is too long."""
+    apostrophe = "'" if name.startswith(_FORMULA_SIGNS) else ""
+    return _unharmed_text(cut_at_word(f"{apostrophe}{name}", limit))
+
+
 def _sendable_tags(pairs: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
     """mn_id and `sendable tags`; and a warning for every tag that cannot be sent.
 

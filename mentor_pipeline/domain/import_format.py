@@ -7,7 +7,7 @@ judged in `preflight`, which also puts all findings together; what our own rows 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import phonenumbers
 import polars as pl
@@ -81,8 +81,44 @@ TEMPLATE: Final = (
     EMAIL_STATUS, PHONE_STATUS, ADDRESS_STATUS, WEBSITE,
 )  # fmt: skip
 """Columns of the import template, and `Contact Website`, which the mapping step accepts."""
+_EXPORT_LABELS: Final = {
+    "Primary Phone": PRIMARY_PHONE,
+    "Additional Phones": PHONES,
+    "Additional Emails": EMAILS,
+    "Postal Code": "Zip Code",
+    "Household": "Household Name",
+    "Household Primary Contact": "Is Household Primary Contact",
+    "Engage Email Subscribed": EMAIL_STATUS,
+    "Engage SMS Subscribed": PHONE_STATUS,
+    "Engage Mail Subscribed": ADDRESS_STATUS,
+    "Website": WEBSITE,
+    "Twitter": "Twitter URL",
+    "LinkedIn": "LinkedIn URL",
+    "Facebook": "Facebook URL",
+    "TikTok": "TikTok URL",
+}
+"""What Givebutter's contacts export calls columns of the import."""
+_INTERNAL_KEYS: Final = {
+    "id": CONTACT_ID,
+    "external_id": EXTERNAL_ID,
+    "primary_phone": PRIMARY_PHONE,
+    "preferred_name": "Preferred First Name",
+    "emails": EMAILS,
+    "phones": PHONES,
+    "address_1": "Address Line 1",
+    "address_2": "Address Line 2",
+    "zipcode": "Zip Code",
+    "dob": "Date of Birth",
+    "note": NOTES,
+    "website_url": WEBSITE,
+    "email_subscription": EMAIL_STATUS,
+    "phone_subscription": PHONE_STATUS,
+    "address_subscription": ADDRESS_STATUS,
+}
+"""What a `-failed.csv` calls them, where that is not the label in small letters."""
 _DATE_LAYOUTS: Final = ("%Y-%m-%d", "%m/%d/%Y", "%Y-%m-%d %H:%M:%S")
 _PLAIN_PHONE: Final = r"^\+1[2-9][0-9]{9}$"
+_VISIBLE: Final = r"[^\p{Z}\p{Cc}\p{Cf}]"
 
 
 def judge_format(frame: pl.DataFrame, program: ProgramYear, mapped: Collection[str]) -> list[pl.DataFrame]:
@@ -93,15 +129,15 @@ def judge_format(frame: pl.DataFrame, program: ProgramYear, mapped: Collection[s
         program: the custom fields and their kinds.
         mapped: the columns that the file has; a custom field that is not among them is not judged.
     """
+    rules = [
+        *_rules_of_cells(),
+        *(_rule_of_field(label, spec) for label, spec in program.custom_fields.items() if label in mapped),
+    ]
+    # One pass tells which rules are broken at all; nearly always none is.
+    is_broken = frame.select(rule.holds.any().alias(str(number)) for number, rule in enumerate(rules)).row(0)
     return [
-        *_judge_cells(frame),
+        *(faults(frame, *rule) for rule, broken in zip(rules, is_broken, strict=True) if broken),
         *_judge_lists(frame),
-        *(
-            fault
-            for label, spec in program.custom_fields.items()
-            if label in mapped
-            for fault in _judge_custom_field(frame, label, spec)
-        ),
     ]
 
 
@@ -120,6 +156,22 @@ def prepared(rows: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
         own_id=pl.when(is_number).then(CONTACT_ID).cast(pl.Int64, strict=False),
         own_mn_id=pl.Series([mn_id and comparable_mn_id(mn_id) for mn_id in own_mn_ids], dtype=pl.String),
     )
+
+
+def meant_columns(header: Collection[str], program: ProgramYear) -> dict[str, str]:
+    """The column of the import that each label means, whatever its case and spaces; unknown labels are left out.
+
+    Understood are the template's labels, those of Givebutter's contacts export, the keys of a `-failed.csv`, and the
+    custom fields of the year.
+    """
+    columns = (*TEMPLATE, *program.custom_fields)
+    meant = {_bare(label): column for label, column in (*_INTERNAL_KEYS.items(), *_EXPORT_LABELS.items())}
+    meant |= {_bare(column): column for column in columns}
+    return {label: meant[_bare(label)] for label in header if _bare(label) in meant}
+
+
+def _bare(label: str) -> str:
+    return " ".join(label.replace("_", " ").casefold().split())
 
 
 def conformed(found: pl.DataFrame) -> pl.DataFrame:
@@ -158,21 +210,34 @@ def given(column: str) -> pl.Expr:
     return pl.col(column) != ""
 
 
-def _judge_cells(frame: pl.DataFrame) -> list[pl.DataFrame]:
+def shows_nothing(text: pl.Expr) -> pl.Expr:
+    """True where a text has no character that anybody can see."""
+    return ~text.str.contains(_VISIBLE)
+
+
+class _Rule(NamedTuple):
+    """When a cell is at fault, and what is said of it; as `faults` takes it."""
+
+    holds: pl.Expr
+    kind: str
+    column: str
+    words: str
+    detail: pl.Expr | str
+
+
+def _rules_of_cells() -> list[_Rule]:
     """Required cells, limits, yes/no, dates, addresses."""
     has_email = pl.any_horizontal(pl.col(PRIMARY_EMAIL, EMAILS).str.contains(r"[^,\s]"))
     has_address = pl.any_horizontal(given(column) for column in _ADDRESS)
     return [
-        faults(
-            frame,
-            ~given(LAST_NAME),
+        _Rule(
+            shows_nothing(pl.col(LAST_NAME)),
             "required",
             LAST_NAME,
             "The Last Name field is required.",
             "Add the last name to the sign-up, then run `sync` and `export` again.",
         ),
-        faults(
-            frame,
+        _Rule(
             has_email & ~given(EMAIL_STATUS),
             "required",
             EMAIL_STATUS,
@@ -180,8 +245,7 @@ def _judge_cells(frame: pl.DataFrame) -> list[pl.DataFrame]:
             "Export again; the pipeline fills this cell.",
         ),
         *(
-            faults(
-                frame,
+            _Rule(
                 has_address & ~given(column),
                 "required",
                 column,
@@ -190,16 +254,15 @@ def _judge_cells(frame: pl.DataFrame) -> list[pl.DataFrame]:
             )
             for column in _ADDRESS_REQUIRED
         ),
-        _too_long(frame, "Prefix", PREFIX_LIMIT),
-        *(_too_long(frame, column, NAME_LIMIT) for column in _TEXTS),
-        *(_not_yes_no(frame, column) for column in _YES_NO),
-        *(_not_a_date(frame, column) for column in _DATES),
+        _too_long("Prefix", PREFIX_LIMIT),
+        *(_too_long(column, NAME_LIMIT) for column in _TEXTS),
+        *(_not_yes_no(column) for column in _YES_NO),
+        *(_not_a_date(column) for column in _DATES),
     ]
 
 
-def _too_long(frame: pl.DataFrame, column: str, limit: int) -> pl.DataFrame:
-    return faults(
-        frame,
+def _too_long(column: str, limit: int) -> _Rule:
+    return _Rule(
         pl.col(column).str.len_chars() > limit,
         "too_long",
         column,
@@ -208,9 +271,8 @@ def _too_long(frame: pl.DataFrame, column: str, limit: int) -> pl.DataFrame:
     )
 
 
-def _not_yes_no(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    return faults(
-        frame,
+def _not_yes_no(column: str) -> _Rule:
+    return _Rule(
         given(column) & ~pl.col(column).str.to_lowercase().is_in(["yes", "no"]),
         "not_yes_no",
         column,
@@ -219,9 +281,8 @@ def _not_yes_no(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     )
 
 
-def _not_a_date(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    return faults(
-        frame,
+def _not_a_date(column: str) -> _Rule:
+    return _Rule(
         given(column) & as_date(pl.col(column)).is_null(),
         "not_a_date",
         column,
@@ -267,31 +328,28 @@ def _bad_values(values: pl.DataFrame, fits: Callable[[str], bool], kind: str, wo
     )
 
 
-def _judge_custom_field(frame: pl.DataFrame, label: str, spec: CustomField) -> list[pl.DataFrame]:
-    """A custom field's cell by the field's kind."""
+def _rule_of_field(label: str, spec: CustomField) -> _Rule:
+    """What a custom field's cell must not be, by the field's kind."""
     match spec.type:
         case "checkbox":
-            return [_not_yes_no(frame, label)]
+            return _not_yes_no(label)
         case "text":
-            return [_too_long(frame, label, TEXT_LIMIT)]
+            return _too_long(label, TEXT_LIMIT)
         case "longtext":
-            return [_too_long(frame, label, LONG_TEXT_LIMIT)]
+            return _too_long(label, LONG_TEXT_LIMIT)
         case "date":
-            return [_not_a_date(frame, label)]
+            return _not_a_date(label)
         case "select":
             wrong, words = ~pl.col(label).is_in(spec.options), f"must be one of: {', '.join(spec.options)}"
         case "number":
             wrong, words = ~is_number(pl.col(label)), "must be a number"
-    return [
-        faults(
-            frame,
-            given(label) & wrong,
-            f"not_{'an_option' if spec.type == 'select' else 'a_number'}",
-            label,
-            f"The {label} {words}.",
-            pl.format("It is {}. Make the year file and Givebutter the same.", pl.col(label)),
-        )
-    ]
+    return _Rule(
+        given(label) & wrong,
+        f"not_{'an_option' if spec.type == 'select' else 'a_number'}",
+        label,
+        f"The {label} {words}.",
+        pl.format("It is {}. Make the year file and Givebutter the same.", pl.col(label)),
+    )
 
 
 def split_cells(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
@@ -327,8 +385,11 @@ def is_email(text: str) -> bool:
 
 @lru_cache(maxsize=100_000)
 def is_phone(text: str) -> bool:
-    """True for one possible number and nothing else in the cell."""
+    """True for one possible number with its area, and nothing else in the cell; letters never are digits (R1)."""
+    if any(map(str.isalpha, text)):
+        return False
     try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(text, REGION))
+        number = phonenumbers.parse(text, REGION)
     except phonenumbers.NumberParseException:
         return False
+    return phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE

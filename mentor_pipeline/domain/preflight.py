@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import polars as pl
 
+from mentor_pipeline.domain.contact_pages import account_of, with_page
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
 from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.domain.failures_csv import taken_external_ids as _told_by_failures
@@ -28,12 +29,12 @@ from mentor_pipeline.domain.import_format import (
     PHONES,
     PRIMARY_EMAIL,
     PRIMARY_PHONE,
-    TEMPLATE,
     WRONG,
     conformed,
     faults,
     given,
     judge_format,
+    meant_columns,
     prepared,
     split_cells,
 )
@@ -58,7 +59,6 @@ CONTACT_COLUMNS: Final = (
 )
 """Columns of `raw_gb_full_contacts` that the preflight reads."""
 
-_ONLY_EXPORT: Final = frozenset({"Primary Phone", "Engage Email Subscribed", "Last Modified (UTC)"})
 _WRITE_AGAIN: Final = (
     "Nothing was judged. Write it again with `mentor-pipeline export`, or save it as CSV in UTF-8 with commas."
 )
@@ -73,11 +73,14 @@ class FilePreflight:
         findings: what `judge` returns, with the row's External ID and name; `row` is its number in a spreadsheet.
         unknown_columns: headers that are neither the template's nor a custom field of the year: nothing was judged
             there, and Givebutter takes them only if somebody maps them by hand.
+        mapped_columns: headers that are written otherwise than in the template, and the column each was judged as: in
+            Givebutter's mapping step it has to be chosen.
     """
 
     row_count: int
     findings: pl.DataFrame
     unknown_columns: tuple[str, ...]
+    mapped_columns: dict[str, str]
 
 
 def judge(
@@ -125,9 +128,27 @@ def judge(
         *judge_format(frame, program, rows.columns),
         _judge_merges(frame, contacts, mentors),
     ]
-    return pl.concat([pl.DataFrame(schema=FINDINGS), *(conformed(one) for one in found)]).sort(
-        "row", maintain_order=True
-    )
+    return _together(found, program)
+
+
+def judge_external_ids(
+    rows: pl.DataFrame,
+    contacts: pl.DataFrame,
+    program: ProgramYear,
+    *,
+    taken_external_ids: Collection[str] = frozenset(),
+) -> pl.DataFrame:
+    """What `judge` says of the External IDs alone: each is its own row's, and no other contact holds it."""
+    frame = prepared(rows, program)
+    frame = frame.with_columns(number=pl.int_range(2, frame.height + 2, dtype=pl.Int64))
+    return _together(_judge_external_ids(frame, contacts, taken_external_ids), program)
+
+
+def _together(found: list[pl.DataFrame], program: ProgramYear) -> pl.DataFrame:
+    """Findings in order of the rows, with a link to the contact that each is about."""
+    every = pl.concat([pl.DataFrame(schema=FINDINGS), *(conformed(one) for one in found)])
+    detail = with_page(pl.col("detail"), pl.col("contact_id"), account_of(program))
+    return every.with_columns(detail.alias("detail")).sort("row", maintain_order=True)
 
 
 def taken_external_ids(problems: pl.DataFrame, contacts: pl.DataFrame) -> frozenset[str]:
@@ -198,20 +219,28 @@ def preflight_file(
         FileRejectedError: no readable CSV (with the line), or no file for Givebutter to import.
     """
     sheet = read_sheet(data, name, _WRITE_AGAIN)
-    labels, kind = set(sheet.header), kind_of(data, name)
+    meant, kind = meant_columns(sheet.header, program), kind_of(data, name)
     if kind is FileKind.FAILURES:
         raise refusal(
             name,
             "these are rows that Givebutter refused (first column ERRORS)",
             "Nothing was judged. Read it with `mentor-pipeline import-failures`.",
         )
-    if kind is FileKind.COMPANIES or labels & _ONLY_EXPORT or not labels & {EXTERNAL_ID, LAST_NAME}:
+    if kind is FileKind.COMPANIES or not {CONTACT_ID, EXTERNAL_ID, LAST_NAME} & set(meant.values()):
         raise refusal(
             name,
             f"this is no file for Givebutter to import; its columns are {', '.join(sheet.header[:5])}, ...",
             "Nothing was judged. `mentor-pipeline export` writes such a file.",
         )
-    rows = sheet.cells.rename({str(position): label for position, label in enumerate(sheet.header)})
+    for column in set(meant.values()):
+        labels = [label for label, other in meant.items() if other == column]
+        if len(labels) > 1:
+            raise refusal(
+                name,
+                f"the columns {' and '.join(labels)} all mean {column}, and Givebutter takes only one of them",
+                "Nothing was judged. Leave one of them in the file.",
+            )
+    rows = sheet.cells.rename({str(position): meant.get(label, label) for position, label in enumerate(sheet.header)})
     cells = prepared(rows, program)
     findings = judge(rows, contacts, mentors, program, taken_external_ids=taken_external_ids, numbers=sheet.numbers)
     named = cells.select(
@@ -219,13 +248,13 @@ def preflight_file(
         external_id=pl.col(EXTERNAL_ID),
         name=pl.concat_str(FIRST_NAME, LAST_NAME, separator=" ").str.strip_chars(),
     )
-    known = {*TEMPLATE, *program.custom_fields}
     return FilePreflight(
         row_count=rows.height,
         findings=findings.join(named, on="row", how="left", maintain_order="left").with_columns(
             row=pl.Series(sheet.numbers, dtype=pl.Int64).gather(findings["row"])
         ),
-        unknown_columns=tuple(label for label in sheet.header if label not in known),
+        unknown_columns=tuple(label for label in sheet.header if label not in meant),
+        mapped_columns={label: column for label, column in meant.items() if label != column},
     )
 
 
@@ -399,6 +428,20 @@ def _judge_merges(frame: pl.DataFrame, contacts: pl.DataFrame, mentors: pl.DataF
     merges = of_contacts.unique(["row", "contact_id"], keep="first", maintain_order=True).join(
         _owners(active, mentors), on="contact_id", how="left", maintain_order="left"
     )
+    targets = pl.concat(
+        [
+            merges.select("row", "contact_id"),
+            frame.filter(pl.col("own_id").is_not_null()).select("row", contact_id="own_id"),
+        ]
+    ).join(frame.select("row", "number"), on="row")
+    onto_one = (
+        merges.select("row", "contact_id", "shown", "key")
+        .join(targets, on="contact_id", suffix="_other")
+        .filter(pl.col("row") != pl.col("row_other"))
+        .sort("row", "row_other")
+        .unique(["row", "row_other"], keep="first", maintain_order=True)
+        .join(of_rows, on=["row", "row_other"], how="anti")
+    )
     somebody_elses = pl.col("owner").ne_missing(pl.col("own_mn_id")) & pl.col("owner").is_not_null()
     words = pl.format("The row merges into contact [{}].", "contact_id")
     same = pl.format("the same name and {}", "key")
@@ -440,6 +483,21 @@ def _judge_merges(frame: pl.DataFrame, contacts: pl.DataFrame, mentors: pl.DataF
                     "Row {} has {}, so Givebutter would make one contact of the two. Create one of them by hand.",
                     "number",
                     same,
+                ),
+                verdict=WRONG,
+            ),
+            faults(
+                onto_one,
+                pl.lit(value=True),
+                "merges_with_row",
+                CONTACT_ID,
+                pl.format("The row merges with row [{}].", "number"),
+                pl.format(
+                    "{} has {}, and Givebutter would write row {} onto it too. Find out whose contact it is, or create "
+                    "one of the two by hand.",
+                    "shown",
+                    same,
+                    "number",
                 ),
                 verdict=WRONG,
             ),

@@ -27,7 +27,6 @@ from mentor_pipeline.domain.normalise import (
 )
 from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
-from mentor_pipeline.resources.writer_lock import holder
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class Status:
 def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: datetime) -> Status:
     """How things stand now."""
     year = program.year
-    running = holder(settings.data_dir) if settings.data_dir.exists() else None
+    running = "; ".join(map(str, warehouse.holders()))
     with warehouse.reading() as reader:
         log = reader.read_or_empty("sync_log").sort("started_at")
         ended = log.filter(pl.col("status") != "running")
@@ -168,7 +167,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
             year=year,
             warehouse=warehouse.location,
             data_dir=settings.data_dir,
-            now_running=str(running) if running else None,
+            now_running=running or None,
             last_sync=last_sync,
             last_run=last_run,
             mentors=mentors.height,
@@ -569,6 +568,7 @@ class Preflight:
         contacts: how many contacts are known, against which they were judged.
         contacts_known_at: as of when.
         unknown_columns: columns that could not be judged.
+        mapped_columns: labels that Givebutter does not know, and the column to choose for each in its mapping step.
         findings: one for each fault, as `domain.preflight` gives them, refusals first.
     """
 
@@ -579,6 +579,7 @@ class Preflight:
     contacts: int
     contacts_known_at: datetime | None
     unknown_columns: tuple[str, ...]
+    mapped_columns: dict[str, str]
     findings: list[dict[str, Any]]
 
 
@@ -613,6 +614,7 @@ def preflight(warehouse: Warehouse, program: ProgramYear, path: Path) -> Preflig
         contacts=contacts.height,
         contacts_known_at=known_at,
         unknown_columns=found.unknown_columns,
+        mapped_columns=found.mapped_columns,
         findings=found.findings.sort(order, "row", maintain_order=True).to_dicts(),
     )
 

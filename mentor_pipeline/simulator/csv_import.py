@@ -12,6 +12,7 @@ import csv
 import io
 import random
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,9 +110,28 @@ INTERNAL_KEYS: Final[Mapping[str, str]] = {
     "Contact Website": "website_url",
 }
 """Columns of the import template (and `Contact Website`), and their keys in a `-failed.csv`."""
+EXPORT_NAMES: Final[Mapping[str, str]] = {
+    "Primary Phone": PRIMARY_PHONE,
+    "Additional Phones": PHONES,
+    "Additional Emails": EMAILS,
+    "Postal Code": "Zip Code",
+    "Household": "Household Name",
+    "Household Primary Contact": "Is Household Primary Contact",
+    "Engage Email Subscribed": "Email Subscription Status",
+    "Engage SMS Subscribed": "Phone Subscription Status",
+    "Engage Mail Subscribed": "Address Subscription Status",
+    "Website": "Contact Website",
+    "Twitter": "Twitter URL",
+    "LinkedIn": "LinkedIn URL",
+    "Facebook": "Facebook URL",
+    "TikTok": "TikTok URL",
+}
+"""What the contacts export calls columns of the import: in the mapping step a person chooses the right one."""
 
 TEXT_LIMIT, LONG_TEXT_LIMIT, PREFIX_LIMIT, TAG_LIMIT = 255, 2_000, 32, 64
-_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode categories of characters that nobody can see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +170,15 @@ class ImportResult:
 def apply(world: World, text: str) -> ImportResult:
     """Apply an import file. The caller holds the world's lock."""
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip() for name in next(reader, [])]
-    mapped = [name for name in dict.fromkeys(header) if name in INTERNAL_KEYS or name in world.custom_fields]
+    header = _mapped(next(reader, []), world)
+    mapped = [column for column in header if column]
     result = ImportResult()
     failed: list[tuple[RefusedRow, dict[str, str]]] = []
     index = _Index(world)
     for values in reader:
-        if not any(values):
+        if len(values) <= 1 and not "".join(values).strip():
             continue
-        row = {name: value.strip() for name, value in zip(header, values, strict=False) if name in mapped}
+        row = {column: value.strip() for column, value in zip(header, values, strict=False) if column}
         errors = _judge(row, index)
         if errors:
             name = f"{row.get(FIRST_NAME, '')} {row.get(LAST_NAME, '')}".strip()
@@ -174,6 +194,22 @@ def apply(world: World, text: str) -> ImportResult:
         result.failed_csv = _failed_csv(world, mapped, failed)
         result.failed_name = f"contacts-{world.now():%Y-%m-%d}-{1_000_000 + world.imports_count}-failed.csv"
     return result
+
+
+def _mapped(header: Iterable[str], world: World) -> list[str | None]:
+    """The mapping step: the column that each label is chosen for, once; None for one that nobody maps."""
+    names = {**{key: column for column, key in INTERNAL_KEYS.items()}, **EXPORT_NAMES}
+    names |= {column: column for column in (*INTERNAL_KEYS, *world.custom_fields)}
+    columns = {_bare(name): column for name, column in names.items()}
+    found: list[str | None] = []
+    for label in header:
+        column = columns.get(_bare(label))
+        found.append(None if column in found else column)
+    return found
+
+
+def _bare(label: str) -> str:
+    return " ".join(label.replace("_", " ").casefold().split())
 
 
 class _Index:
@@ -231,11 +267,14 @@ def _phones(row: Mapping[str, str]) -> list[str]:
 
 
 def _e164(text: str) -> str | None:
+    """The number, where the text is one and nothing else; without its area it is none."""
+    if any(character.isalpha() for character in text):
+        return None
     try:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(number):
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -287,7 +326,7 @@ def _judge_ids(row: Mapping[str, str], index: _Index) -> Iterable[str]:
 
 
 def _judge_names(row: Mapping[str, str]) -> Iterable[str]:
-    if not row.get(LAST_NAME):
+    if all(unicodedata.category(character) in _UNSEEN for character in row.get(LAST_NAME, "")):
         yield "The Last Name field is required."
     if len(row.get("Prefix", "")) > PREFIX_LIMIT:
         yield _too_long("Prefix", PREFIX_LIMIT)

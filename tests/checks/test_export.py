@@ -52,7 +52,8 @@ def test_an_external_id_of_another_contact_stops_the_run(
     found = check("mn_gb_import", line("0001", own))
     assert "0001" in found.failed("external_id_is_unique_and_free")
     (shown,) = found.rows("external_id_is_unique_and_free")
-    assert (shown["contact_id"], shown["last_name"]) == ("7", "Elm")
+    assert shown["contact_id"] == "7"
+    assert "Contact 7 (Hugo Elm) holds External ID 0001" in shown["detail"]
 
 
 def test_a_row_that_would_be_refused_stops_the_run_and_is_named(check: Check, store: Store) -> None:

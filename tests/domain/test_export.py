@@ -17,6 +17,8 @@ from mentor_pipeline.domain.export import (
     held_in_givebutter,
     import_rows,
     knowledge_at,
+    settled_refusals,
+    what_rows_do,
     without_sent_notes,
 )
 from mentor_pipeline.domain.findings import Problem, problem_rows, to_json
@@ -155,6 +157,21 @@ class TestWhoIsHeld:
         for gone in ({"archived_at": NOW}, {"missing_since": NOW}):
             (held,) = built(linked(), contact(7, **gone)).held.to_dicts()
             assert (held["reason"], held["gb_contact_id"]) == ("refused_by_givebutter", 7)
+
+    def test_with_the_contacts_between_which_a_person_has_to_choose(self) -> None:
+        def undecided(kind: str, first: Any, second: Any, status: str = "pending") -> pl.DataFrame:
+            options = {"option_a": to_json({"value": first}), "option_b": to_json({"value": second})}
+            return row("sync_conflicts", id=f"{first}", mn_id="0042", conflict_type=kind, status=status, **options)
+
+        waiting = mentor("0042", gb_match_status="conflict")
+        for conflict, says in (
+            (undecided("contact_selection", 7, 8), "(contact 7 or contact 8)"),
+            (undecided("external_id_collision", 7, "release 7"), "(contact 7)"),
+            (undecided("contact_selection", 7, "none"), "(contact 7)"),
+            (undecided("phone_mismatch", 7, 8), "(no contact that is still there)"),
+            (undecided("contact_selection", 7, 8, "resolved"), "(no contact that is still there)"),
+        ):
+            assert says in built(waiting, conflicts=conflict).held["detail"][0]
 
     def test_a_merge_into_another_mentors_contact(self) -> None:
         there = contact(9, first_name="Maya", last_name="Fox", primary_phone="+17065550142")
@@ -304,6 +321,44 @@ class TestCells:
         (told,) = judged.problems.to_dicts()
         assert (told["type"], told["severity"], told["mn_id"]) == ("row_will_merge", "info", "0042")
         assert "Contact 9 (Maya Fox)" in told["message"]
+
+    def test_wherever_a_row_may_merge(self) -> None:
+        """Nobody knows which of two lists Givebutter takes: all their tags go along, and no one is subscribed again."""
+        lists = together(
+            *(
+                contact(
+                    number,
+                    first_name="Maya",
+                    last_name="Fox",
+                    primary_email="maya@uga.edu",
+                    primary_phone=None,
+                    tags=[f"List {number}"],
+                    email_subscribed=number == 8,
+                    mail_subscribed=number == 9,
+                )
+                for number in (8, 9)
+            )
+        )
+        judged = built(
+            mentor("0042", first_name="Maya", last_name="Fox", uga_email="maya@uga.edu", tags=["Ours"]), lists
+        )
+        (sent,) = judged.rows.to_dicts()
+        assert sent["Tags"] == "List 8, List 9, Ours"
+        assert [sent[f"{kind} Subscription Status"] for kind in ("Email", "Phone", "Address")] == ["no", "yes", "no"]
+        assert sent["Givebutter Contact ID"] is None
+        assert kinds(judged) == ["row_will_merge", "row_will_merge"]
+
+    def test_a_merge_that_leads_to_a_further_one_is_told_too(self) -> None:
+        """Our blank phone is filled from the contact, and that phone is another contact's of the same name."""
+        named = {"first_name": "Maya", "last_name": "Fox"}
+        there = together(
+            contact(8, **named, primary_email="maya@uga.edu", primary_phone="+17065550142"),
+            contact(9, **named, primary_email=None, primary_phone="+17065550142"),
+        )
+        new = mentor("0042", **named, uga_email="maya@uga.edu", phone=None)
+        assert set(built(new, there).problems["current_value"]) == {"8", "9"}
+        linked_to_it = together(new, linked("0043", 9, first_name="May", last_name="Fox"))
+        assert built(linked_to_it, there).held["reason"].to_list() == ["wrong_contact"]
 
     def test_tags_that_cannot_be_sent_stay_out_with_one_warning_each(self) -> None:
         tags = ["Mentors 2025", "Athens, GA", "x" * 65, "@home"]
@@ -544,6 +599,51 @@ class TestDiffering:
 
     def test_a_row_without_contact_id_always_differs(self) -> None:
         assert differing(built(mentor()).rows, NO_CONTACTS, PROGRAM).height == 1
+
+
+class TestWhatRowsDo:
+    def test_is_told_without_phones_and_emails(self) -> None:
+        mentors = together(
+            TestDiffering.MENTOR.with_columns(shirt_size=pl.lit("L")),
+            mentor("0043", personal_email="ben@example.com", phone=None, shirt_size=None, uga_email=None),
+        )
+        rows = built(mentors, TestDiffering.CONTACT).rows
+        update, new = what_rows_do(rows, TestDiffering.CONTACT, PROGRAM).to_dicts()
+        assert update == {"external_id": "0042", "name": "Maya Fox", "does": "updates contact 7", "changes": SHIRT}
+        assert new["does"] == "creates a contact"
+        assert new["changes"].startswith("Contact External ID, Prefix, First Name, Last Name, Primary Email, ")
+        assert "Primary Phone Number" not in new["changes"]
+        assert "@" not in str((update, new))
+
+
+class TestRefusalsThatAreOver:
+    def refusal(self, errors: str, contact_id: str | None = None) -> pl.DataFrame:
+        told = {"contact_id": contact_id, "taken_external_ids": [], "in_the_way": []}
+        found = Problem("import_refused", "x", "error", mn_id="0042", current_value=errors, context=told)
+        return problem_rows(YEAR, [found])
+
+    def over(self, problems: pl.DataFrame, mentors: pl.DataFrame, contacts: pl.DataFrame) -> bool:
+        rows = built(mentors, contacts).rows
+        return settled_refusals(problems, rows, mentors, contacts, PROGRAM) == problems["id"].to_list()
+
+    def test_once_givebutter_holds_the_row(self) -> None:
+        refused = self.refusal("The Last Name field is required.")
+        mine, theirs = TestDiffering.MENTOR, TestDiffering.CONTACT
+        assert self.over(refused, mine, theirs)
+        assert not self.over(refused, mine, theirs.with_columns(last_name=pl.lit("Elm")))
+        assert not self.over(refused, mentor("0042"), theirs)
+        assert not self.over(refused, mentor("0043"), theirs)
+
+    def test_or_the_mentor_is_linked_to_another_contact_than_the_one_that_is_gone(self) -> None:
+        gone = "A contact with ID [6] does not exist."
+        mine, theirs = TestDiffering.MENTOR, TestDiffering.CONTACT
+        assert self.over(self.refusal(gone, "6"), mine, theirs)
+        assert not self.over(self.refusal(gone.replace("6", "7"), "7"), mine, theirs)
+
+    def test_other_problems_are_none_of_it(self) -> None:
+        other = problem_rows(YEAR, [Problem("invalid_phone", "x", "error", mn_id="0042")])
+        mine, theirs = TestDiffering.MENTOR, TestDiffering.CONTACT
+        assert settled_refusals(other, built(mine, theirs).rows, mine, theirs, PROGRAM) == []
 
 
 class TestWhatGivebutterHolds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from mentor_pipeline.domain.failures_csv import FailuresFile, read_failures, taken_external_ids
@@ -74,10 +75,63 @@ def test_every_reason_has_a_cause_and_a_next_step(errors: str, says: str) -> Non
     assert file.taken_external_ids == frozenset()
 
 
+OWN = contact(7, external_id="MN0042", first_name="Ada", last_name="Elm")
+
+
+@pytest.mark.parametrize(
+    ("holder", "mends_itself", "says"),
+    [
+        (OWN, True, "file is imported twice"),
+        (OWN.with_columns(first_name=pl.lit("Adah")), False, "external_id_collision"),
+        (OWN.with_columns(archived_at=pl.lit(NOW)), False, "restore that contact"),
+        (OWN.with_columns(missing_since=pl.lit(NOW)), False, "contact-refresh"),
+        (OWN.clear(), False, "if the file was imported twice"),
+        (together(OWN, OWN.with_columns(contact_id=pl.lit(8, pl.Int64))), False, "external_id_collision"),
+    ],
+)
+def test_a_taken_id_mends_itself_only_where_the_next_sync_links_the_holder(
+    holder: pl.DataFrame, mends_itself: bool, says: str
+) -> None:
+    text = f"ERRORS,external_id,first_name,last_name\n{TAKEN},MN0042,Ada,Elm\n"
+    file = read_failures(text.encode(), "failed.csv", contacts=holder)
+    assert file.rows["mends_itself"].to_list() == [mends_itself]
+    assert says in file.rows["what_to_do"][0]
+    told = "It mends itself" if mends_itself else "It does not mend itself"
+    assert told in file.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("errors", "mends_itself"),
+    [
+        ("A contact with ID [7] does not exist.", True),
+        ("The Email Subscription Status field is required when an e-mail address is given.", True),
+        ("The Last Name field is required.", False),
+        ("Something new.", False),
+        ("A contact with ID [7] does not exist.; The Last Name field is required.", False),
+    ],
+)
+def test_a_row_mends_itself_when_all_its_causes_do(errors: str, mends_itself: bool) -> None:
+    file = read(f'ERRORS,id,last_name\n"{errors}",7,Elm\n')
+    assert file.rows["mends_itself"].to_list() == [mends_itself]
+
+
+def test_the_contact_in_the_way_is_linked() -> None:
+    text = f"ERRORS,external_id\n{TAKEN},MN0042\n".encode()
+    (problem,) = read_failures(text, "failed.csv", contacts=CONTACTS, account_id=12).problems
+    assert "https://dashboard.givebutter.com/accounts/12/contacts/7 " in problem.message
+
+
 def test_several_reasons_of_one_row_are_all_told() -> None:
     file = read(f"ERRORS,external_id\nThe Last Name field is required.; {TAKEN},MN0042\n")
     assert "no last name" in file.rows.item(0, "cause")
     assert "contact 7" in file.rows.item(0, "cause")
+    twice = read(
+        'ERRORS,last_name\n"The Email Subscription Status field is required when an e-mail address is given.; '
+        'The phone number [x] is invalid.",Elm\n'
+    )
+    assert twice.rows["cause"].to_list() == [
+        "the row has an e-mail but does not say whether it is subscribed; Givebutter does not accept the phone number"
+    ]
 
 
 def test_the_same_refusal_in_two_files_is_one_problem() -> None:

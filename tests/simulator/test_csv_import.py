@@ -251,6 +251,35 @@ def test_unknown_columns_and_empty_lines_are_ignored(world: World) -> None:
     assert len(world.import_csv("\ufeff" + text).created) == 1
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("FIRST name", " Last  Name ", "primary phone number"),
+        ("First Name", "Last Name", "Primary Phone"),
+        ("first_name", "last_name", "primary_phone"),
+    ],
+)
+def test_a_careful_person_maps_labels_written_otherwise(world: World, labels: tuple[str, str, str]) -> None:
+    (created,) = world.import_csv(f"{','.join(labels)}\nMaya,Foxgrove,7065550142\n").created
+    contact = world.contact(created)
+    assert (contact.first_name, contact.last_name, contact.phones) == ("Maya", "Foxgrove", ["+17065550142"])
+
+
+def test_a_row_of_blank_cells_is_a_row(world: World) -> None:
+    (refused,) = world.import_csv("First Name,Last Name\n,\n").refused
+    assert refused.errors == ("The Last Name field is required.",)
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u00a0", "\u2060 \ufeff"])
+def test_a_last_name_that_nobody_can_see_is_none(world: World, name: str) -> None:
+    assert errors(world, **{"Last Name": name}) == ("The Last Name field is required.",)
+
+
+@pytest.mark.parametrize("phone", ["555-0142", "1-800-FLOWERS", "706-555-0142 ext. 5"])
+def test_a_phone_is_digits_with_its_area(world: World, phone: str) -> None:
+    assert errors(world, **{"Primary Phone Number": phone}) == (f"The phone number [{phone}] is invalid.",)
+
+
 def test_good_rows_are_applied_and_the_refused_come_back(world: World) -> None:
     bad = row(**{EXTERNAL_ID: "0002", "Last Name": "", "Prefix": "x" * 33, "👕 Shirt Size": "M", "Shoe Size": "9"})
     result = load(world, row(**{EXTERNAL_ID: "0001"}), bad, row(**{EXTERNAL_ID: "0003"}))
