@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from mentor_pipeline.assets.common import OWNERS, output_of, told_plainly, utc_now
+from mentor_pipeline.assets.common import OWNERS, output_of, table_of, told_plainly, utc_now
 from mentor_pipeline.domain.export import import_rows, knowledge_at
 from mentor_pipeline.domain.findings import Computed
 from mentor_pipeline.operator.export_files import (
@@ -136,11 +136,17 @@ def gb_import_file(
             "message": written.message,
             ROW_COUNT: written.rows,
             "paths": [str(path) for path in written.paths],
+            "sha256": list(written.hashes),
             "rows": written.rows,
             **(
                 {}
                 if config.messages
-                else {"created": written.created, "updated": written.updated, "held": dict(written.held)}
+                else {
+                    "created": written.created,
+                    "updated": written.updated,
+                    "held": dict(written.held),
+                    "preview": table_of(written.preview.to_dicts()),
+                }
             ),
             "warnings": list(written.warnings),
             "unchanged": written.unchanged,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 import polars as pl
 
-from mentor_pipeline.domain.export import created_and_updated, differing, without_sent_notes
+from mentor_pipeline.domain.export import created_and_updated, differing, what_rows_do, without_sent_notes
 from mentor_pipeline.domain.import_cells import chosen_messages, harmless, owned_columns
 from mentor_pipeline.domain.import_format import NOTES
 from mentor_pipeline.domain.outreach import sms_segments
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 IMPORT_FILE: Final = "givebutter-import"
 MESSAGES_FILE: Final = "text-messages"
+PREVIEWED: Final = 20
+"""Rows of which a result tells what they do."""
 _TIME: Final = "%Y-%m-%dT%H%M%SZ"
 
 
@@ -90,6 +92,8 @@ class ExportResult:
         warnings: what an operator should know before importing.
         unchanged: True when the newest file says the same already, so none was written.
         sent_notes: rows of sent_notes to append.
+        hashes: SHA-256 of each file, in the order of `paths`.
+        preview: what the first rows do (`export.what_rows_do`).
     """
 
     paths: tuple[Path, ...]
@@ -101,6 +105,8 @@ class ExportResult:
     warnings: tuple[str, ...] = ()
     unchanged: bool = False
     sent_notes: pl.DataFrame = field(default_factory=TABLES["sent_notes"].empty)
+    hashes: tuple[str, ...] = ()
+    preview: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def write_import_file(
@@ -141,8 +147,18 @@ def write_import_file(
 
     def result(paths: Sequence[Path], rows: pl.DataFrame, message: str, **more: Any) -> ExportResult:
         created, updated = created_and_updated(rows)
+        told = f"{message}; {waiting}."
         return ExportResult(
-            tuple(paths), rows.height, f"{message}; {waiting}.", created, updated, counts, warnings, **more
+            tuple(paths),
+            rows.height,
+            told,
+            created,
+            updated,
+            counts,
+            warnings,
+            hashes=tuple(part.sha256 for part in _parts(rows.select(columns), selection)),
+            preview=what_rows_do(rows.head(PREVIEWED), source.contacts, program),
+            **more,
         )
 
     columns = owned_columns(program)
@@ -370,21 +386,25 @@ def _parts(rows: pl.DataFrame, selection: Selection) -> list[_Part]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a file goes: its folder, its name without ending, and what the newest `.json` of its kind tells."""
+    """Where a file goes: its folder, its name without ending, and what the newest `.json` of its kind tells.
+
+    `family` is how all names of its kind begin.
+    """
 
     folder: Path
+    family: str
     stem: str
     newest: Mapping[str, Any]
 
     @classmethod
     def of(cls, target: Path, kind: str, now: datetime) -> _Place:
         if target.suffix.lower() == ".csv" and not target.is_dir():
-            return cls(target.parent, target.stem, _manifest(target.with_suffix(".json")))
+            return cls(target.parent, target.stem, target.stem, _manifest(target.with_suffix(".json")))
         manifests = sorted(target.glob(f"{kind}-*.json"))
         moment = now
         while (target / f"{kind}-{moment:{_TIME}}.json").exists():  # two files within one second
             moment += timedelta(seconds=1)
-        return cls(target, f"{kind}-{moment:{_TIME}}", _manifest(manifests[-1]) if manifests else {})
+        return cls(target, kind, f"{kind}-{moment:{_TIME}}", _manifest(manifests[-1]) if manifests else {})
 
     def holding(self, parts: Sequence[_Part]) -> tuple[Path, ...]:
         """The newest files, when they are there and hold exactly these parts."""
@@ -412,6 +432,8 @@ class _Place:
         try:
             # What is in the files are people's names, phones and addresses: they are for their owner only.
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left_by_a_killed_export in self.folder.glob(f".{self.family}*.partial"):
+                left_by_a_killed_export.unlink()
             for path, content in contents.items():
                 temporary[path].touch(mode=0o600)
                 with temporary[path].open("wb") as file:

@@ -113,6 +113,18 @@ class TestTheFile:
         assert about["filter"]["statuses"] == ["needs_setup", "Complete"]
         assert about["contacts_known_at"].startswith("2025-10-01T12:00")
 
+    def test_the_result_has_the_hashes_and_a_look_at_the_first_rows(self, tmp_path: Path) -> None:
+        result = write(tmp_path, split=2)
+        assert result.hashes == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in result.paths)
+        assert result.preview.select("external_id", "does").rows() == [
+            ("0001", "creates a contact"),
+            ("0002", "creates a contact"),
+            ("0004", "updates contact 7"),
+        ]
+        assert "Notes" in result.preview["changes"][2]
+        again = write(tmp_path, split=2, now=NOW + HOUR)
+        assert (again.hashes, again.preview.rows()) == (result.hashes, result.preview.rows())
+
     def test_givebutter_takes_all_of_it(self, tmp_path: Path) -> None:
         world = empty_world()
         own = world.add_contact(first_name="Ada", last_name="Elm")
@@ -322,6 +334,15 @@ class TestFaults:
         with no_file_larger_than(size + 100), pytest.raises(ExportRefusedError):
             write(path, changed)
         assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+    def test_what_a_killed_export_left_is_cleared_away(self, tmp_path: Path) -> None:
+        left = tmp_path / ".givebutter-import-2025-09-30T120000Z.csv.4711.partial"
+        other = tmp_path / ".notes.partial"
+        for path in (left, other):
+            path.write_text('"Givebutter Contact ID"', encoding="utf-8")
+        write(tmp_path)
+        assert not left.exists()
+        assert other.exists()
 
     def test_they_are_for_their_owner_only(self, tmp_path: Path) -> None:
         folder = tmp_path / "exports"
