@@ -17,7 +17,8 @@ import orjson
 import polars as pl
 
 from mentor_pipeline.domain.findings import Conflict, Problem
-from mentor_pipeline.domain.import_cells import unharmed
+from mentor_pipeline.domain.import_cells import shown_name, unharmed
+from mentor_pipeline.domain.import_format import PREFIX_LIMIT, TEXT_LIMIT
 from mentor_pipeline.domain.names import is_title
 from mentor_pipeline.domain.normalise import clean_text, is_school_email
 from mentor_pipeline.tables import TABLES
@@ -59,8 +60,6 @@ FIELDS: Final = (
 )
 """Fields that both sides hold. The others have one owner and need no merging."""
 
-LONGEST_PREFIX: Final = 32
-"""Givebutter's prefix holds this many characters; a longer preferred name is cut there (R10)."""
 SIGNUP_WINS_AFTER: Final = timedelta(days=30)
 """A sign-up that is more than this newer than the contact has the say on the phone."""
 
@@ -152,11 +151,11 @@ class _Case:
         return self.claim is not None and self.holds(self.claim)
 
     def holds(self, value: str) -> bool:
-        """True when Givebutter holds the value, a preferred name as it was cut to fit."""
-        if value in self.held:
-            return True
-        is_cut = self.field == "preferred_name" and len(value) > LONGEST_PREFIX
-        return is_cut and any(value[:LONGEST_PREFIX].startswith(held) for held in self.held)
+        """True when Givebutter holds the value, a preferred name as it was cut to fit: by us at a word, or by it."""
+        if value in self.held or self.field != "preferred_name":
+            return value in self.held
+        cut = (one for limit in (PREFIX_LIMIT, TEXT_LIMIT) for one in (shown_name(value, limit), value[:limit]))
+        return not set(self.held).isdisjoint(cut)
 
     @property
     def ours_moved(self) -> bool:

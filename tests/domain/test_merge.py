@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_pipeline.domain.findings import conflict_rows, problem_rows
-from mentor_pipeline.domain.merge import FIELDS, LONGEST_PREFIX, Merged, merge
+from mentor_pipeline.domain.merge import FIELDS, Merged, merge
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, contact, program, together
 
@@ -495,19 +495,31 @@ def test_a_title_is_no_name(title: str) -> None:
     assert (side.value, side.problems) == ("Ada", [])
 
 
-@pytest.mark.parametrize("cut", ["Maximiliana Alexandrina Josefa", "Maximiliana Alexandrina Josefa V"])
-def test_a_name_cut_to_fit_the_prefix_is_equal(cut: str) -> None:
-    name = "Maximiliana Alexandrina Josefa Victoria"
-    assert len(name) > LONGEST_PREFIX >= len(cut)
+LONG_NAME = "Maximiliana Alexandrina Josefa Victoria"
+LONGER_NAME = " ".join([LONG_NAME] * 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        (LONG_NAME, "Maximiliana Alexandrina Josefa"),
+        (LONG_NAME, "Maximiliana Alexandrina Josefa V"),
+        (f"={LONG_NAME}", "=Maximiliana Alexandrina"),
+        (LONGER_NAME, LONGER_NAME[:255]),
+        (LONGER_NAME, LONGER_NAME[:255].rpartition(" ")[0]),
+    ],
+)
+def test_a_name_cut_to_fit_is_equal(name: str, cut: str) -> None:
     once = merged("preferred_name", ours(preferred_name=name), theirs(preferred_name=cut))
     again = merged("preferred_name", ours(preferred_name=name), theirs(preferred_name=cut), once.base)
     assert (once.value, again.value) == (name, name)
     assert again.base.equals(once.base)
 
 
-def test_a_short_name_that_begins_like_ours_is_an_edit() -> None:
-    base = merged("preferred_name", ours(preferred_name="Maxine"), theirs(preferred_name="Maxine")).base
-    assert merged("preferred_name", ours(preferred_name="Maxine"), theirs(preferred_name="Max"), base).value == "Max"
+@pytest.mark.parametrize("name", ["Maxine", LONG_NAME])
+def test_a_name_that_begins_like_ours_is_an_edit(name: str) -> None:
+    base = merged("preferred_name", ours(preferred_name=name), theirs(preferred_name=name)).base
+    assert merged("preferred_name", ours(preferred_name=name), theirs(preferred_name="Max"), base).value == "Max"
 
 
 def test_the_year_file_names_givebutters_side_of_the_preferred_name() -> None:
