@@ -1,9 +1,23 @@
 """Givebutter's contacts export: from a file's bytes to contacts, or to a refusal that names the line (R1, R12).
 
-Columns are known by their header, in any order; a header that is not Givebutter's own is a custom field. What a file
-does not carry is no column of the result, so that nobody takes "not told" for "empty". A fault of the file refuses it
-whole; a fault of one row sets that row aside. Merging with what is known is in `knowledge`, bookkeeping in
-`operator.inbox`.
+Columns are known by their header, in any order, case and spacing; a header that is not Givebutter's own is a custom
+field. What a file does not carry is no column of the result, so that nobody takes "not told" for "empty". Merging with
+what is known is in `knowledge`, bookkeeping in `operator.imports`. What becomes of a fault:
+
+| fault | what becomes of it |
+|---|---|
+| UTF-16, Latin-1; a picture, a workbook; semicolons or tabs for commas | the file is refused, by name |
+| NUL bytes, broken quotes, a lone CR, a row wider or narrower than the header | the file is refused, with the line |
+| a cell of more than 100,000 bytes | the file is refused, with the line |
+| a column, or a contact, that is there twice | the file is refused, with the line or lines |
+| faults in more rows than 10 and than one in a hundred, or than 1,000; no row without | the file is refused |
+| a contact id that is no number | the row is set aside, and nobody is called missing |
+| a time, an amount, a yes or no that is none | the row is set aside: nobody is archived or subscribed on a guess |
+| a date of birth that is no date | the row goes in; the text is kept among the custom fields |
+| a phone, an address or an external id that is none | the row goes in with the text as it is |
+| a header that nobody knows | a custom field, as text |
+
+A row that is set aside is an error in `sync_errors`, a date kept as text a warning; what is known of the contact stays.
 """
 
 from __future__ import annotations
@@ -12,7 +26,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -22,9 +36,19 @@ from mentor_pipeline.domain.strict_csv import Sheet, read_header, read_sheet, re
 from mentor_pipeline.errors import FileRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping
 
 CONTACT_ID: Final = "Givebutter Contact ID"
+
+
+def _key(label: str) -> str:
+    """A header as it is compared: without case and white space."""
+    return "".join(label.casefold().split())
+
+
+def _keyed(columns: Mapping[str, str]) -> dict[str, str]:
+    return {_key(label): column for label, column in columns.items()}
+
 
 _TEXT_COLUMNS: Final = {
     "contact external id": "external_id",
@@ -73,19 +97,22 @@ _YES_NO_COLUMNS: Final = {
 _TIME_COLUMNS: Final = {"date created (utc)": "created_at", "last modified (utc)": "last_modified_at"}
 _DATE_COLUMNS: Final = {"date of birth": "dob"}
 _NOT_KEPT: Final = frozenset(
-    {"contact since", "pronouns", "additional addresses", "total soft credits", "household primary contact"}
+    map(_key, ("contact since", "pronouns", "additional addresses", "total soft credits", "household primary contact"))
 )
-_COLUMNS: Final = {
-    CONTACT_ID.casefold(): "contact_id",
-    **_TEXT_COLUMNS,
-    **_LIST_COLUMNS,
-    **_MONEY_COLUMNS,
-    **_YES_NO_COLUMNS,
-    **_TIME_COLUMNS,
-    **_DATE_COLUMNS,
-}
-_ONLY_IMPORT: Final = frozenset(
+_COLUMNS: Final = _keyed(
     {
+        CONTACT_ID: "contact_id",
+        **_TEXT_COLUMNS,
+        **_LIST_COLUMNS,
+        **_MONEY_COLUMNS,
+        **_YES_NO_COLUMNS,
+        **_TIME_COLUMNS,
+        **_DATE_COLUMNS,
+    }
+)
+_ONLY_IMPORT: Final = frozenset(
+    _key(label)
+    for label in (
         "primary phone number",
         "zip code",
         "email addresses",
@@ -97,10 +124,11 @@ _ONLY_IMPORT: Final = frozenset(
         "household envelope name",
         "is household primary contact",
         "contact website",
-    }
+    )
 )
 _ONLY_EXPORT: Final = frozenset(
-    {
+    _key(label)
+    for label in (
         *_MONEY_COLUMNS,
         *_YES_NO_COLUMNS,
         *_TIME_COLUMNS,
@@ -109,16 +137,33 @@ _ONLY_EXPORT: Final = frozenset(
         "additional emails",
         "additional phones",
         "total soft credits",
-    }
+    )
 )
-_COMPANY: Final = re.compile(r"(givebutter )?company( id| name| external id)?")
+_COMPANY: Final = re.compile(r"(givebutter)?company(id|name|externalid)?")
 _YES: Final = ("yes", "true", "1")
 _NO: Final = ("no", "false", "0")
 _DATE_IN_NAME: Final = re.compile(r"(?<!\d)(20\d\d)-(\d\d)-(\d\d)(?!\d)")
 _HEAD_BYTES: Final = 1 << 20
+_AMOUNT: Final = r"^-?\$?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]{1,2}0*)?$"
+"""Not `1,50`: what a decimal comma means is not guessed."""
+_DATE: Final = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$"
+_TIME: Final = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
+"""Polars alone would take shorter ones, and years that Python does not know."""
+_TO_ESCAPE: Final = r'["\\\x00-\x1f]'
+"""Characters that JSON writes in another way."""
 
 SET_ASIDE_AT_LEAST: Final = 10
-"""Up to so many rows, or one in a hundred, may be set aside; more is a fault of the file."""
+"""Up to so many rows, or one in a hundred, may have faults; more is a fault of the file."""
+SET_ASIDE_AT_MOST: Final = 1000
+
+
+_KEPT_AS_TEXT: Final = tuple(_DATE_COLUMNS.values())
+"""By these columns nothing is decided: a value that was not understood does not hold up its row."""
+_CHECKED: Final = frozenset(
+    ("contact_id", *(_MONEY_COLUMNS | _YES_NO_COLUMNS | _TIME_COLUMNS | _DATE_COLUMNS).values())
+)
+"""Columns of which not every cell can be read."""
+_IS_KEPT_AS_TEXT: Final = pl.col("column").is_in(_KEPT_AS_TEXT)
 
 
 class FileKind(StrEnum):
@@ -140,10 +185,11 @@ class ContactsFile:
             that the file carries.
         custom_labels: labels of the custom fields that the file has a column for.
         row_count: contacts in the file, those set aside included.
-        set_aside: the rows that could not be read, as problems for a person.
+        set_aside: the rows that could not be read, as problems for a person: one for each cell at fault.
+        kept_as_text: values that were not understood in rows that were, as problems for a person.
         set_aside_ids: the contacts in `set_aside` whose id is known: they are in Givebutter.
         has_unknown_ids: True when a row's id itself could not be read, so nobody can be called missing.
-        told_everything: True when the file carries every column that is kept and no row was set aside.
+        told_everything: True when the file carries every column that is kept and every value was understood.
         known_at: as of when the file tells; None when nothing in it or in its name says so.
         known_by: what says so, in words.
     """
@@ -152,6 +198,7 @@ class ContactsFile:
     custom_labels: tuple[str, ...]
     row_count: int
     set_aside: tuple[Problem, ...]
+    kept_as_text: tuple[Problem, ...]
     set_aside_ids: tuple[int, ...]
     has_unknown_ids: bool
     told_everything: bool
@@ -167,11 +214,11 @@ def kind_of(head: bytes, name: str = "file") -> FileKind:
         return FileKind.OTHER
     if header[0].casefold() == "errors":  # whatever stands beside it: labels of the file that was imported, or keys
         return FileKind.FAILURES
-    labels = {label.casefold() for label in header}
-    has_names = {"first name", "last name"} <= labels
+    labels = set(map(_key, header))
+    has_names = {"firstname", "lastname"} <= labels
     if any(_COMPANY.fullmatch(label) for label in labels) and not has_names:
         return FileKind.COMPANIES
-    if CONTACT_ID.casefold() in labels:
+    if _key(CONTACT_ID) in labels:
         return FileKind.IMPORT if labels & _ONLY_IMPORT and not labels & _ONLY_EXPORT else FileKind.CONTACTS
     return FileKind.OTHER
 
@@ -191,36 +238,37 @@ def read_contacts(data: bytes, name: str, *, now: datetime) -> ContactsFile:
     """
     _refuse_other_kinds(data, name)
     sheet = read_sheet(data, name)
-    columns, custom = _columns(sheet.header, name)
-    cells = sheet.cells.with_columns(pl.all().str.strip_chars()).with_row_index("row")
-    cells = cells.filter(pl.any_horizontal(pl.all().exclude("row") != ""))  # spreadsheets leave rows of commas
+    columns, custom = _columns(sheet, name)
+    cells = _without_blank_rows(sheet.cells.with_row_index("row"), columns["contact_id"])
     if cells.is_empty():
         raise refusal(name, "it has a header but not one contact")
     typed = cells.select("row", *(_typed(pl.col(position), column) for column, position in columns.items()))
     bad = _bad_cells(cells, typed, columns)
     _refuse_twice(typed, sheet, name)
-    set_aside = _set_aside(bad, typed, sheet, name)
-    bad_rows = bad.get_column("row").unique()
-    if bad_rows.len() > max(SET_ASIDE_AT_LEAST, cells.height // 100) or bad_rows.len() == cells.height:
-        raise refusal(
-            name,
-            f"{bad_rows.len()} of {cells.height} rows cannot be read, the first on line {set_aside[0].context['line']} "
-            f"(column {set_aside[0].field_name}). Has a spreadsheet program saved it?",
-        )
-    good = ~pl.col("row").is_in(bad_rows.implode())
-    typed = typed.filter(good)
-    if custom:
-        typed = typed.with_columns(custom_fields=_custom_fields(cells.filter(good), custom))
+    _refuse_many(bad, cells.height, sheet, name)
+    told = _Told(sheet, name, dict(typed.join(bad, on="row", how="semi").select("row", "contact_id").iter_rows()))
+    as_text = bad.filter(_IS_KEPT_AS_TEXT)
+    aside = bad.filter(~_IS_KEPT_AS_TEXT)
+    set_aside = tuple(told.set_aside(*cell) for cell in aside.iter_rows())
+    bad_ids = typed.join(aside, on="row", how="semi").get_column("contact_id")
+    if not aside.is_empty():
+        cells, typed, as_text = (frame.join(aside, on="row", how="anti") for frame in (cells, typed, as_text))
+    kept_as_text = tuple(told.kept_as_text(*cell) for cell in as_text.iter_rows())
+    labels = told.labels
+    if custom or kept_as_text:
+        typed = typed.with_columns(custom_fields=_custom_fields(cells, custom, as_text, labels))
     known_at, known_by = _known_at(typed, name, now)
-    bad_ids = cells.filter(~good).select(_typed(pl.col(columns["contact_id"]), "contact_id")).to_series()
+    row_count = cells.height + bad_ids.len()
+    del sheet, cells, told  # of a million contacts this is a gigabyte
     return ContactsFile(
         contacts=canonical_contacts(typed.drop("row")),
-        custom_labels=tuple(custom),
-        row_count=cells.height,
+        custom_labels=(*custom, *(labels[column] for column in _KEPT_AS_TEXT if column in columns)),
+        row_count=row_count,
         set_aside=set_aside,
+        kept_as_text=kept_as_text,
         set_aside_ids=tuple(bad_ids.drop_nulls().unique().sort()),
         has_unknown_ids=bad_ids.has_nulls(),
-        told_everything=not set_aside and set(columns) == set(_COLUMNS.values()),
+        told_everything=not set_aside and not kept_as_text and set(columns) == set(_COLUMNS.values()),
         known_at=known_at,
         known_by=known_by,
     )
@@ -245,52 +293,84 @@ def _refuse_other_kinds(data: bytes, name: str) -> None:
     raise refusal(name, f"there is no column {CONTACT_ID!r}, so it is no contacts export; its columns are {seen}, ...")
 
 
-def _columns(header: Sequence[str], name: str) -> tuple[dict[str, str], dict[str, str]]:
+def _columns(sheet: Sheet, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Which position holds which column of the table, and which custom field."""
     columns: dict[str, str] = {}
     custom: dict[str, str] = {}
-    for position, label in enumerate(header):
-        column = _COLUMNS.get(label.casefold())
+    for position, label in enumerate(sheet.header):
+        column = _COLUMNS.get(_key(label))
         if column in columns:
-            raise refusal(name, f"line 1: the column {label!r} is there twice")
+            raise refusal(name, f"line {sheet.header_line}: the column {label!r} is there twice")
         if column is not None:
             columns[column] = str(position)
-        elif label.casefold() not in _NOT_KEPT:
+        elif _key(label) not in _NOT_KEPT:
             custom[label] = str(position)
     return columns, custom
 
 
-def _typed(cell: pl.Expr, column: str) -> pl.Expr:
-    """A trimmed cell as its column's type; null when it is blank or cannot be read."""
+def _without_blank_rows(cells: pl.DataFrame, id_position: str) -> pl.DataFrame:
+    """Rows of commas, as spreadsheets leave them, are no contacts."""
+    has_no_id = cells.filter(_trimmed(id_position) == "")
+    if has_no_id.is_empty():
+        return cells
+    blank = has_no_id.filter(pl.all_horizontal(pl.all().exclude("row").str.strip_chars() == ""))
+    return cells.join(blank, on="row", how="anti", maintain_order="left")
+
+
+def _typed(raw: pl.Expr, column: str) -> pl.Expr:
+    """A cell as its column's type; null when it is blank or cannot be read. Text is trimmed by `canonical_contacts`."""
+    cell = raw.str.strip_chars()
     if column == "contact_id":
         value = pl.when(cell.str.contains(r"^0*[1-9][0-9]*$")).then(cell).cast(pl.Int64, strict=False)
     elif column in _LIST_COLUMNS.values():
-        value = cell.str.split(",")
+        value = pl.when(raw != "").then(raw.str.split(","))
     elif column in _MONEY_COLUMNS.values():
-        amount = pl.when(cell.str.contains(r"^-?\$?[0-9][0-9,]*(\.[0-9]+)?$")).then(cell.str.replace_all(r"[$,]", ""))
+        amount = pl.when(cell.str.contains(_AMOUNT)).then(cell.str.replace_all(r"[$,]", ""))
         value = amount.cast(pl.Decimal(12, 2), strict=False)
     elif column in _YES_NO_COLUMNS.values():
         word = cell.str.to_lowercase()
         value = pl.when(word.is_in(_YES)).then(pl.lit(value=True)).when(word.is_in(_NO)).then(pl.lit(value=False))
     elif column in _TIME_COLUMNS.values():
-        value = cell.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us").dt.replace_time_zone("UTC")
+        time = pl.when(cell.str.contains(_TIME)).then(cell)
+        value = time.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us").dt.replace_time_zone("UTC")
     elif column in _DATE_COLUMNS.values():
-        value = cell.str.to_date("%Y-%m-%d", strict=False)
+        value = pl.when(cell.str.contains(_DATE)).then(cell).str.to_date("%Y-%m-%d", strict=False)
     else:
-        value = cell
+        value = raw
     return value.alias(column)
 
 
-def _bad_cells(cells: pl.DataFrame, typed: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+def _bad_cells(cells: pl.DataFrame, typed: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
     """Cells that hold something which is not of their column's type: row, column, value."""
-    bad = [
-        cells.filter(
-            typed.get_column(column).is_null() & (pl.lit(column == "contact_id") | (pl.col(position) != ""))
-        ).select("row", pl.lit(column).alias("column"), pl.col(position).alias("value"))
-        for column, position in columns.items()
-        if column not in _TEXT_COLUMNS.values()
-    ]
-    return pl.concat(bad).sort("row")
+    checked = {column: position for column, position in columns.items() if column in _CHECKED}
+    unread = typed.select(pl.col(column).is_null().sum() for column in checked).row(0)
+    blank = cells.select((_trimmed(position) == "").sum() for position in checked.values()).row(0)
+    bad = [cells.clear().select("row", column=pl.lit(""), value=pl.lit(""))]
+    for (column, position), nulls, blanks in zip(checked.items(), unread, blank, strict=True):
+        is_id = column == "contact_id"
+        if nulls > (0 if is_id else blanks):
+            faulty = typed.get_column(column).is_null()
+            found = cells.filter(faulty).select("row", column=pl.lit(column), value=_trimmed(position))
+            bad.append(found if is_id else found.filter(pl.col("value") != ""))
+    return pl.concat(bad).sort("row", "column")
+
+
+def _trimmed(position: str) -> pl.Expr:
+    return pl.col(position).str.strip_chars()
+
+
+def _refuse_many(bad: pl.DataFrame, height: int, sheet: Sheet, name: str) -> None:
+    """More than a few faulty rows are a fault of the file."""
+    rows = bad.get_column("row").n_unique()
+    aside = bad.filter(~_IS_KEPT_AS_TEXT).get_column("row").n_unique()
+    if aside < height and rows <= max(SET_ASIDE_AT_LEAST, min(height // 100, SET_ASIDE_AT_MOST)):
+        return
+    row, column, _ = bad.row(0)
+    raise refusal(
+        name,
+        f"{rows} of {height} rows cannot be read, the first on line {sheet.line(row)} (column {column}). Has a "
+        "spreadsheet program saved it?",
+    )
 
 
 def _refuse_twice(typed: pl.DataFrame, sheet: Sheet, name: str) -> None:
@@ -304,37 +384,84 @@ def _refuse_twice(typed: pl.DataFrame, sheet: Sheet, name: str) -> None:
     raise refusal(name, f"contact {contact_id} is there more than once, on lines {', '.join(map(str, lines))}")
 
 
-def _set_aside(bad: pl.DataFrame, typed: pl.DataFrame, sheet: Sheet, name: str) -> tuple[Problem, ...]:
-    """One problem for each unreadable cell of the rows that stand alone."""
-    ids = dict(typed.select("row", "contact_id").iter_rows())
-    return tuple(_problem(cell, ids, sheet, name) for cell in bad.head(1000).iter_rows())
+class _Told:
+    """The words for cells that were not understood."""
+
+    def __init__(self, sheet: Sheet, name: str, ids: Mapping[int, int | None]) -> None:
+        self.sheet, self.name, self.ids = sheet, name, ids
+        self.labels = {_COLUMNS[_key(label)]: label for label in sheet.header if _key(label) in _COLUMNS}
+
+    def set_aside(self, row: int, column: str, value: str) -> Problem:
+        """A row that was left out."""
+        contact_id = self.ids[row]
+        whom = f"Contact {contact_id} was left as it was" if contact_id is not None else "A row was left out"
+        what = f"{whom}: {self._where(row, column, value)}. Correct it in Givebutter, or export the contacts again."
+        return self._problem("contact_row_set_aside", "error", what, row, column, value)
+
+    def kept_as_text(self, row: int, column: str, value: str) -> Problem:
+        """A value that went in as text."""
+        what = (
+            f"Contact {self.ids[row]} was taken, but {self._where(row, column, value)}. The text is kept among its "
+            "custom fields. Correct it in Givebutter."
+        )
+        return self._problem("contact_value_kept_as_text", "warning", what, row, column, value)
+
+    def _where(self, row: int, column: str, value: str) -> str:
+        shown = repr(value) if len(value) <= 40 else f"{value[:40]!r} …"
+        return f"{self.labels[column]!r} on line {self.sheet.line(row)} of {self.name} cannot be read: {shown}"
+
+    def _problem(
+        self, kind: str, severity: Literal["error", "warning"], message: str, row: int, column: str, value: str
+    ) -> Problem:
+        contact_id, line = self.ids[row], self.sheet.line(row)
+        return Problem(
+            type=kind,
+            message=message,
+            severity=severity,
+            source_table="raw_gb_full_contacts",
+            field_name=column,
+            current_value=value[:255],
+            context={"contact_id": contact_id, "file": self.name, "line": line},
+            key=(str(contact_id) if contact_id is not None else f"line {line}",),
+        )
 
 
-def _problem(cell: tuple[int, str, str], ids: dict[int, int | None], sheet: Sheet, name: str) -> Problem:
-    row, column, value = cell
-    contact_id, line = ids[row], sheet.line(row)
-    label = next(label for label in sheet.header if _COLUMNS.get(label.casefold()) == column)
-    whom = f"Contact {contact_id}" if contact_id is not None else "A contact"
-    return Problem(
-        type="contact_row_set_aside",
-        message=f"{whom} was left as it was: {label!r} on line {line} of {name} cannot be read. Correct it in "
-        "Givebutter, or export the contacts again.",
-        source_table="raw_gb_full_contacts",
-        field_name=column,
-        current_value=value[:255],
-        context={"contact_id": contact_id, "file": name, "line": line},
-        key=(str(contact_id),),
-    )
+def _custom_fields(
+    cells: pl.DataFrame, custom: Mapping[str, str], as_text: pl.DataFrame, labels: Mapping[str, str]
+) -> pl.Series:
+    """Label -> value as JSON with sorted labels, blank values left out: one text for each row of `cells`.
+
+    Args:
+        cells: the file's rows.
+        custom: position of each custom field's column.
+        as_text: further values to keep: row, column, value.
+        labels: the header of each column of the table.
+    """
+    positions = dict(custom)
+    for column in as_text.get_column("column").unique():
+        positions[labels[column]] = column
+        values = as_text.filter(column=column).select("row", pl.col("value").alias(column))
+        cells = cells.join(values, on="row", how="left", maintain_order="left").with_columns(
+            pl.col(column).fill_null("")
+        )
+    members = []
+    is_odd = cells.select(pl.col(position).str.contains(_TO_ESCAPE).any() for position in positions.values()).row(0)
+    odd = {label for label, has_odd in zip(positions, is_odd, strict=True) if has_odd}
+    for label in sorted(positions):
+        value = _trimmed(positions[label])
+        text = _escaped(cells.get_column(positions[label])) if label in odd else value
+        member = pl.concat_str(pl.lit(f'{to_json(label)}:"'), text, pl.lit('"'))
+        members.append(pl.when(value != "").then(member))
+    together = pl.concat_str(members, separator=",", ignore_nulls=True)
+    return cells.select(pl.concat_str(pl.lit("{"), together, pl.lit("}"))).to_series()
 
 
-def _custom_fields(cells: pl.DataFrame, custom: dict[str, str]) -> pl.Series:
-    """Label -> value as JSON, blank values left out. JSON objects have no vectorised form, hence the loop."""
-    labels = tuple(custom)
-    rows: Iterable[tuple[str, ...]] = cells.select(custom.values()).iter_rows()
-    return pl.Series(
-        [to_json({label: value for label, value in zip(labels, row, strict=True) if value}) for row in rows],
-        dtype=pl.String,
-    )
+def _escaped(values: pl.Series) -> pl.Expr:
+    """Trimmed values as `to_json` writes them between quotes; only those that need it go through it."""
+    trimmed = values.str.strip_chars()
+    odd = trimmed.filter(trimmed.str.contains(_TO_ESCAPE)).unique()
+    written = pl.Series([to_json(text)[1:-1] for text in odd], dtype=pl.String)
+    return pl.lit(trimmed.replace(odd, written))
 
 
 def _known_at(typed: pl.DataFrame, name: str, now: datetime) -> tuple[datetime | None, str]:

@@ -108,12 +108,12 @@ def canonical_contacts(contacts: pl.DataFrame) -> pl.DataFrame:
         contacts: `contact_id` and any of `TOLD_COLUMNS`, of the table's types. Where a contact is there twice (pages
             that shifted while they were read) the last one counts.
     """
-    frame = contacts.unique("contact_id", keep="last", maintain_order=True).with_columns(
-        pl.col("contact_id").cast(pl.Int64)
-    )
+    frame = contacts.with_columns(pl.col("contact_id").cast(pl.Int64))
+    if frame.get_column("contact_id").is_duplicated().any():
+        frame = frame.unique("contact_id", keep="last", maintain_order=True)
     have = set(frame.columns)
     frame = frame.with_columns(
-        *(_tidy(pl.col(name)) for name in _TEXTS if name in have),
+        *(_tidy(frame.get_column(name)) for name in _TEXTS if name in have),
         *(pl.col(name).dt.truncate("1s") for name in ("created_at", "last_modified_at", "archived_at") if name in have),
         *(pl.col(name).fill_null(0) for name in ("total_contributions", "recurring_contributions") if name in have),
     )
@@ -211,9 +211,10 @@ def learn(
     )
 
 
-def _tidy(text: pl.Expr) -> pl.Expr:
-    tidy = text.str.replace_all("\r\n?", "\n").str.strip_chars()
-    return pl.when(tidy != "").then(tidy)
+def _tidy(text: pl.Series) -> pl.Expr:
+    has_returns = text.str.contains("\r", literal=True).any()
+    tidy = (text.str.replace_all("\r\n?", "\n") if has_returns else text).str.strip_chars()
+    return pl.when(tidy != "").then(tidy).alias(text.name)
 
 
 def _phone_or_text(values: pl.Series) -> pl.Series:
@@ -226,8 +227,9 @@ def _email_or_text(values: pl.Series) -> pl.Series:
 
 def _exploded(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """contact_id and one value of a list column a row; blank values are left out."""
-    values = frame.select("contact_id", name).explode(name, empty_as_null=True)
-    return values.with_columns(_tidy(pl.col(name))).drop_nulls(name)
+    held = frame.select("contact_id", name).filter(pl.col(name).list.len() > 0)
+    values = held.explode(name, empty_as_null=True)
+    return values.with_columns(_tidy(values.get_column(name))).drop_nulls(name)
 
 
 def _collected(frame: pl.DataFrame, values: pl.DataFrame, name: str) -> pl.Series:
@@ -253,21 +255,23 @@ def _with_external_mn_id(contacts: pl.DataFrame, prefix: str) -> pl.DataFrame:
 def _custom_fields(both: pl.DataFrame, labels: Sequence[str] | None) -> pl.Series:
     """Told custom fields over known ones; the text that is known where it says the same.
 
-    Row by row, as JSON objects have no vectorised form; almost all rows are equal as text and go past it.
+    One by one, as JSON objects have no vectorised form; almost all are equal as text, or new, and go past it.
     """
     told = None if labels is None else frozenset(labels)
 
-    def merged(seen: str, before: str | None) -> str:
-        if before is None or seen == before:
-            return seen
+    def merged(seen: str, before: str) -> str:
         earlier = orjson.loads(before)
         values = orjson.loads(seen)
         if told is not None:
             values = {label: value for label, value in earlier.items() if label not in told} | values
         return before if values == earlier else to_json(values)
 
-    pairs = both.select("custom_fields", "custom_fields_before").iter_rows()
-    return pl.Series("custom_fields", [merged(seen, before) for seen, before in pairs], dtype=pl.String)
+    seen, before = both.get_column("custom_fields"), both.get_column("custom_fields_before")
+    differs = (before.is_not_null() & (seen != before)).fill_null(value=False)
+    if not differs.any():
+        return seen
+    texts = [merged(*pair) for pair in zip(seen.filter(differs), before.filter(differs), strict=True)]
+    return seen.scatter(differs.arg_true(), pl.Series(texts, dtype=pl.String))
 
 
 def _derive(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """What may be believed of a list that was read whole (R12).
 
 A list that suddenly has far fewer rows is refused, because an empty or cut answer is not an empty source. One that is
-believed is laid over what was known: rows that it no longer shows are marked, never deleted. Files, of which some are
-partial by intent, have rules of their own and are not dealt with here.
+believed is laid over what was known: rows that it no longer shows are marked, never deleted. Files are partial by
+intent where they are short (`knowledge.is_partial`) or were filtered by a tag.
 """
 
 from __future__ import annotations
@@ -77,3 +77,27 @@ def merge_listing(known: pl.DataFrame, listed: pl.DataFrame, *, key: str, now: d
         missing_since=pl.coalesce("missing_since", moment),
     )
     return pl.concat([seen.select(known.columns), vanished]) if len(vanished) else seen.select(known.columns)
+
+
+def tag_of_filter(shown: pl.DataFrame, known: pl.DataFrame) -> str | None:
+    """The tag by which an export was filtered, however many contacts it has; None when there is no sign of one.
+
+    Every contact in it carries the tag, and some contact that is known and not in it does not.
+
+    Args:
+        shown: contact_id and tags of the export.
+        known: contact_id, tags, archived_at and missing_since of all contacts that are known and were not told.
+    """
+    if "tags" not in shown.columns:
+        return None
+    tags = shown.select(pl.col("tags").explode()).drop_nulls().to_series()
+    carried = tags.value_counts().filter(pl.col("count") == shown.height).get_column("tags").sort()
+    if carried.is_empty():
+        return None
+    absent = known.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null())).join(
+        shown, on="contact_id", how="anti"
+    )
+    for tag in carried:
+        if not absent.filter(~pl.col("tags").list.contains(tag).fill_null(value=False)).is_empty():
+            return str(tag)
+    return None

@@ -1,19 +1,19 @@
 """Reading a CSV file strictly: every cell is where its header says it is, or the file is refused.
 
 Lenient readers pad short rows, cut long ones and guess at broken quotes, so that values land in wrong columns without
-a word. Here the text is first checked record by record against the grammar of RFC 4180 and the header's width; Polars
-then reads what can be read in one way only. What the columns mean is not decided here (see `contacts_csv` and
-`failures_csv`).
+a word. Here the text is first held against the grammar of RFC 4180 and the header's width: whole where it has no blank
+lines, in one pass of Polars' regular expressions; otherwise, and to find a fault, record by record. Polars then reads
+what can be read in one way only. What the columns mean is not decided here (see `contacts_csv` and `failures_csv`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -21,13 +21,16 @@ from mentor_pipeline.domain.normalise import clean_text
 from mentor_pipeline.errors import FileRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _CELL: Final = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
 _RECORD_END: Final = rb"(?:\r?\n|\Z)"
 _BLANK_LINE: Final = re.compile(rb"[ \t]*+\r?\n|[ \t]++\Z")
 _RECORD: Final = re.compile(_CELL + rb"(?:," + _CELL + rb")*+" + _RECORD_END)
 _LONE_RETURN: Final = re.compile(rb"\r(?!\n)")
+_CELLS: Final = re.compile(rb"(?:\A|,)(" + _CELL + rb")")
+_PLAIN_CELL: Final = r'(?:"[^"]*(?:""[^"]*)*"|[^",\r\n]*)'
+"""`_CELL` for Polars, whose expressions never go back and so know no possessive `+`."""
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _SIGNATURES: Final = {
@@ -41,31 +44,58 @@ _SIGNATURES: Final = {
 }
 _QUOTED: Final = re.compile(rb'"[^"]*"')
 _OTHER_SEPARATORS: Final = {b";": "semicolons", b"\t": "tabs"}
+LONGEST_CELL: Final = 100_000
+"""Bytes; no field of Givebutter holds so much. What looks like a longer one is a quotation mark gone astray."""
+LARGEST_FILE: Final = 2**31
+"""Bytes; many times what an export of a million contacts has."""
 EXPORT_AGAIN: Final = (
     "Nothing of it was imported and the earlier data stays. Export it from Givebutter again and drop it unopened."
 )
 """What to do about a broken file, unless a caller says what fits better."""
 
 
-@dataclass(frozen=True, slots=True)
+class _Record(NamedTuple):
+    """Where a record is: bytes from and to, the line it starts on, and its number among a spreadsheet's rows."""
+
+    start: int
+    end: int
+    line: int
+    number: int
+
+
+@dataclass(frozen=True)
 class Sheet:
     """A file's header and cells.
 
     Attributes:
         header: the labels, trimmed, in the file's order.
+        header_line: the line of the file, from 1, on which the header starts.
         cells: one text column per label, named by its position ("0", "1", ...); a blank cell is "".
-        numbers: for each row of `cells` its number in a spreadsheet, where the header is row 1.
     """
 
     header: tuple[str, ...]
+    header_line: int
     cells: pl.DataFrame
-    numbers: Sequence[int]
-    _data: bytes = field(repr=False)
-    _starts: Sequence[int] = field(repr=False)
+    _text: bytes = field(repr=False)
+    _first: _Record = field(repr=False)
 
     def line(self, row: int) -> int:
         """Line of the file, from 1, on which a row of `cells` starts."""
-        return _line(self._data, self._starts[row])
+        return self._places[0][row]
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """For each row of `cells` its number in a spreadsheet, where the header is row 1."""
+        return self._places[1]
+
+    @cached_property
+    def _places(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Line and number of each row; found only when they are asked for."""
+        lines, numbers = array("q"), array("q")
+        for record in _records(self._text, self._first, len(self.header)):
+            lines.append(record.line)
+            numbers.append(record.number)
+        return lines, numbers
 
 
 def refusal(name: str, what: str, then: str = EXPORT_AGAIN) -> FileRejectedError:
@@ -94,35 +124,91 @@ def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
         FileRejectedError: with the line: another encoding than UTF-8, NUL bytes, broken quotes, a row that is wider or
             narrower than the header, two columns of one name, no rows.
     """
+    if len(data) > LARGEST_FILE:
+        raise refusal(name, f"the file has {len(data):,} bytes, more than any export of contacts", then)
     text = _text(data, name, then, whole=True)
-    header, start, number = _header(text, name, then)
-    _refuse_repeated(header, name, then)
-    record = re.compile(_CELL + rb"(?:," + _CELL + rb"){%d}" % (len(header) - 1) + _RECORD_END)
-    starts, ends, numbers = [], [], []
-    position, size = start, len(text)
-    while position < size:
-        number += 1
-        if blank := _BLANK_LINE.match(text, position):
-            position = blank.end()
-            continue
-        match = record.match(text, position)
-        if match is None:
-            raise _fault(text, position, len(header), name, then)
-        starts.append(position)
-        numbers.append(number)
-        position = match.end()
-        ends.append(position)
-    if not starts:
+    header, header_line, first = _header(text, name, then)
+    _refuse_repeated(header, header_line, name, then)
+    cells = _cells(_checked(text, first, len(header), name, then), len(header))
+    if cells.is_empty() or any(cells.null_count().row(0)):
+        raise refusal(name, f"{cells.height} rows were read, not as they were checked", then)
+    sheet = Sheet(header, header_line, cells, text, first)
+    _refuse_long_cells(sheet, name, then)
+    return sheet
+
+
+def _checked(text: bytes, first: _Record, width: int, name: str, then: str) -> bytes:
+    """The records without blank lines, every one of them as wide as the header."""
+    body = text[first.start :]
+    if width > 1 and _is_plain(body, width):
+        return body
+    try:
+        records = [text[record.start : record.end] for record in _records(text, first, width)]
+    except _FaultError as error:
+        raise _told(text, error.record, width, name, then) from error
+    if not records:
         raise refusal(name, "it has a header but not one row", then)
-    gapless = all(end == begin for end, begin in zip(ends, starts[1:], strict=False))
-    body = text[starts[0] : ends[-1]] if gapless else b"".join(map(text.__getitem__, map(slice, starts, ends)))
-    columns = [str(position) for position in range(len(header))]
-    cells = pl.read_csv(
-        body, has_header=False, schema=dict.fromkeys(columns, pl.String()), empty_string_is_null=False, encoding="utf8"
+    return b"".join(records)
+
+
+def _is_plain(body: bytes, width: int) -> bool:
+    """True when all of it is records of that width, with nothing between them; False also when that is not known."""
+    cells = f"{_PLAIN_CELL}(?:,{_PLAIN_CELL}){{{width - 1}}}"
+    text = pl.Series([body]).cast(pl.String)
+    try:
+        return bool(text.str.contains(rf"\A(?:{cells}\r?\n)*{cells}\r?\n?\z").item())
+    except pl.exceptions.ComputeError:  # thousands of columns
+        return False
+
+
+def _cells(body: bytes, width: int) -> pl.DataFrame:
+    return pl.read_csv(
+        body,
+        has_header=False,
+        schema={str(position): pl.String() for position in range(width)},
+        empty_string_is_null=False,
+        encoding="utf8",
     )
-    if cells.height != len(starts):
-        raise refusal(name, f"{len(starts)} rows were checked but {cells.height} were read", then)
-    return Sheet(header, cells, numbers, text, starts)
+
+
+class _FaultError(Exception):
+    """The record that is broken, or wider or narrower than the header."""
+
+    def __init__(self, record: _Record) -> None:
+        self.record = record
+
+
+def _records(text: bytes, first: _Record, width: int) -> Iterator[_Record]:
+    """The records one by one, blank lines left out.
+
+    Raises:
+        _FaultError: with the first one that is no record of that width.
+    """
+    pattern = re.compile(_CELL + rb"(?:," + _CELL + rb"){%d}" % (width - 1) + _RECORD_END)
+    position, _, line, number = first
+    while position < len(text):
+        blank = _BLANK_LINE.match(text, position)
+        match = blank or pattern.match(text, position)
+        if match is None:
+            raise _FaultError(_Record(position, position, line, number))
+        if blank is None:
+            yield _Record(position, match.end(), line, number)
+        line += text.count(b"\n", position, match.end())
+        position, number = match.end(), number + 1
+
+
+def _refuse_long_cells(sheet: Sheet, name: str, then: str) -> None:
+    """A cell that swallowed other rows, or that no field can hold."""
+    longest = sheet.cells.select(pl.all().str.len_bytes().max()).row(0)
+    for position, length in enumerate(longest):
+        if length > LONGEST_CELL:
+            row = sheet.cells.get_column(str(position)).str.len_bytes().arg_max()
+            raise refusal(
+                name,
+                f"line {sheet.line(row or 0)}: the cell in column {sheet.header[position]!r} holds {length:,} bytes, "
+                "more than any field can. Perhaps a quotation mark is missing before it",
+                then,
+            )
 
 
 def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
@@ -138,11 +224,13 @@ def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
     text = data.removeprefix(_UTF8_MARK)
     if (at := text.find(0)) >= 0:
         raise refusal(name, f"line {_line(text, at)} holds a NUL byte: the file is damaged or no text", then)
+    if whole and _is_utf8(text):
+        return text
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
         if not whole and error.end >= len(text) - 3:  # a character cut in two by reading only the beginning
-            return text
+            return text[: error.start]
         raise refusal(
             name,
             f"line {_line(text, error.start)} is not UTF-8 (byte 0x{text[error.start]:02X}): probably Latin-1 or "
@@ -152,17 +240,35 @@ def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
     return text
 
 
-def _header(text: bytes, name: str, then: str) -> tuple[tuple[str, ...], int, int]:
-    """The labels, where the records begin, and the header's own number among the lines of a spreadsheet."""
-    start, number = 0, 1
+def _is_utf8(text: bytes) -> bool:
+    """Asked of Polars: Python's own text of a large file would take up to four bytes for each character."""
+    try:
+        pl.Series([text]).cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
+def _header(text: bytes, name: str, then: str) -> tuple[tuple[str, ...], int, _Record]:
+    """The labels, their line, and where the first record may begin."""
+    start, line = 0, 1
     while blank := _BLANK_LINE.match(text, start):
-        start, number = blank.end(), number + 1
+        start, line = blank.end(), line + 1
     _refuse_other_separators(text, start, name, then)
     match = _RECORD.match(text, start)
     if match is None:
-        raise _fault(text, start, None, name, then)
-    labels = next(csv.reader(io.StringIO(match[0].decode("utf-8"), newline=""), strict=True))
-    return tuple(clean_text(label) or "" for label in labels), match.end(), number
+        raise _told(text, _Record(start, start, line, line), None, name, then)
+    labels = _split(match[0])
+    first = _Record(match.end(), match.end(), line + match[0].count(b"\n"), line + 1)
+    return tuple(clean_text(label) or "" for label in labels), line, first
+
+
+def _split(record: bytes) -> list[str]:
+    """The cells of one record that keeps the grammar, however long they are."""
+    return [
+        cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
+        for cell in map(bytes.decode, _CELLS.findall(record.rstrip(b"\r\n")))
+    ]
 
 
 def _refuse_other_separators(text: bytes, start: int, name: str, then: str) -> None:
@@ -178,23 +284,22 @@ def _refuse_other_separators(text: bytes, start: int, name: str, then: str) -> N
             )
 
 
-def _refuse_repeated(header: Sequence[str], name: str, then: str) -> None:
+def _refuse_repeated(header: Sequence[str], line: int, name: str, then: str) -> None:
     repeated = [label for label, count in Counter(header).items() if count > 1 and label]
     if repeated:
-        raise refusal(name, f"line 1: the column {repeated[0]!r} is there {header.count(repeated[0])} times", then)
+        raise refusal(name, f"line {line}: the column {repeated[0]!r} is there {header.count(repeated[0])} times", then)
     if "" in header:
-        raise refusal(name, f"line 1: column {header.index('') + 1} has no name", then)
+        raise refusal(name, f"line {line}: column {header.index('') + 1} has no name", then)
 
 
-def _fault(text: bytes, start: int, width: int | None, name: str, then: str) -> FileRejectedError:
-    """Say what is wrong with the record at `start`."""
-    line = _line(text, start)
+def _told(text: bytes, record: _Record, width: int | None, name: str, then: str) -> FileRejectedError:
+    """Say what is wrong with a record."""
+    start, line = record.start, record.line
     match = _RECORD.match(text, start)
     if match is not None and width is not None:
-        row = next(csv.reader(io.StringIO(match[0].decode("utf-8"), newline=""), strict=True))
-        return refusal(name, f"line {line} has {len(row)} cells where the header has {width}", then)
-    lone = _LONE_RETURN.search(text, start, text.find(b"\n", start) % (len(text) + 1))
-    if lone is not None:
+        return refusal(name, f"line {line} has {len(_split(match[0]))} cells where the header has {width}", then)
+    line_end = text.find(b"\n", start)
+    if _LONE_RETURN.search(text, start, line_end if line_end >= 0 else len(text)) is not None:
         return refusal(name, f"line {line} holds a line end that is neither LF nor CRLF", then)
     return refusal(name, f"line {line}: a quotation mark is out of place, or opened and never closed", then)
 

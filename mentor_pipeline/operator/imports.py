@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import polars as pl
 
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
-from mentor_pipeline.domain.duplicates import duplicate_groups
+from mentor_pipeline.domain.duplicates import CONTACT_COLUMNS, duplicate_groups
 from mentor_pipeline.domain.failures_csv import read_failures
 from mentor_pipeline.domain.findings import Problem, problem_rows
 from mentor_pipeline.domain.knowledge import Reading, is_partial, learn, listed_count
 from mentor_pipeline.domain.normalise import comparable_mn_id
+from mentor_pipeline.domain.shrink import tag_of_filter
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WarehouseError
 from mentor_pipeline.operator.inbox import MAX_FAILURES, already_imported, put_away
 from mentor_pipeline.tables import TABLES
@@ -41,6 +42,7 @@ CONTACTS_SOURCE: Final = "givebutter/contacts"
 CONTACTS_ASSET: Final = "import_contacts"
 FAILURES_ASSET: Final = "import_failures"
 """Whose findings an import's problems are in `detected_problems`."""
+PARTIAL_FILE: Final = "partial_contacts_file"
 
 _LEDGER: Final = TABLES["csv_import_log"]
 _COUNTS: Final = (
@@ -223,6 +225,7 @@ def _import(
         return _already(attempt, earlier)
     try:
         write = read(data)
+        del data  # of a million contacts this is a third of a gigabyte
         with attempt.warehouse.write() as transaction:
             now_known = _entry(transaction, sha256)
             is_done = now_known is not None and now_known["status"] == "completed"
@@ -316,7 +319,10 @@ def _note_failure(attempt: _Attempt, row: dict[str, Any], error: Exception) -> N
     """Keep that an attempt failed; the third failure rejects the file."""
     row["failures"] += 1
     if row["failures"] >= MAX_FAILURES:
-        reason = f"{attempt.path.name} could not be imported in {row['failures']} attempts; nothing of it was. {error}"
+        reason = (
+            f"{attempt.path.name} could not be imported in {row['failures']} attempts; nothing of it was. {error} When "
+            "that is mended, import the file with `mentor-pipeline import-contacts` (or `import-failures`)."
+        )
         _reject(attempt, row, reason)
         return
     row |= {"status": "failed", "message": str(error), "finished_at": attempt.later()}
@@ -359,8 +365,8 @@ def _write_contacts(
     reads = transaction.read_or_empty("source_reads").filter(pl.col("source") == CONTACTS_SOURCE)
     last_read = reads.row(0, named=True) if not reads.is_empty() else {}
     known_count = listed_count(known)
-    too_short = is_partial(file.row_count, known_count, program.matching.partial_below_percent)
-    is_full = (allow_shrink or not too_short) and not file.has_unknown_ids
+    why_partial = _why_partial(file, known, known_count, program, allow_shrink=allow_shrink)
+    is_full = why_partial is None
     reading = Reading(
         file.contacts,
         file.known_at,
@@ -381,8 +387,11 @@ def _write_contacts(
     transaction.upsert("raw_gb_full_contacts", learned.rows)
     if is_full and file.known_at is not None:
         _confirm(transaction, file, file.known_at, last_read)
-    notes = [*file.set_aside, *([] if is_full else [_partial_problem(file, attempt, known_count)])]
-    _put_problems(transaction, CONTACTS_ASSET, program.year, notes)
+    notes = [*file.set_aside, *file.kept_as_text]
+    if why_partial is not None:
+        notes.append(_partial_problem(file, attempt, known_count, why_partial))
+    kept = None if is_full else _problems_of_others(transaction, file, program.year)
+    _put_problems(transaction, CONTACTS_ASSET, program.year, notes, kept)
     return {
         "rows": file.row_count,
         "new_contacts": learned.new_count,
@@ -414,13 +423,28 @@ def _confirm(transaction: Transaction, file: ContactsFile, known_at: datetime, l
     transaction.upsert("source_reads", pl.DataFrame([row], schema=TABLES["source_reads"].schema))
 
 
-def _partial_problem(file: ContactsFile, attempt: _Attempt, known_count: int) -> Problem:
+def _why_partial(
+    file: ContactsFile, known: pl.DataFrame, known_count: int, program: ProgramYear, *, allow_shrink: bool
+) -> str | None:
+    """Why nobody can be called missing after this file; None when it shows all contacts."""
     if file.has_unknown_ids:
-        why = "has rows whose contact id cannot be read, so nobody can be called missing"
-    else:
-        why = f"has {file.row_count} contacts of {known_count} known, so it is a part of them"
+        return "has rows whose contact id cannot be read, so nobody can be called missing"
+    if allow_shrink:
+        return None
+    if is_partial(file.row_count, known_count, program.matching.partial_below_percent):
+        return f"has {file.row_count} contacts of {known_count} known, so it is a part of them"
+    others = known.filter(~pl.col("contact_id").is_in(file.set_aside_ids))
+    if (tag := tag_of_filter(file.contacts, others)) is not None:
+        return (
+            f"has {file.row_count} contacts of {known_count} known, all of them tagged {tag!r}, and others are not: it "
+            "was filtered by that tag"
+        )
+    return None
+
+
+def _partial_problem(file: ContactsFile, attempt: _Attempt, known_count: int, why: str) -> Problem:
     return Problem(
-        type="partial_contacts_file",
+        type=PARTIAL_FILE,
         message=f"{attempt.path.name} {why}. Its contacts were updated, none was marked missing. If it is the full "
         "list, import it again with --allow-shrink.",
         source_table="raw_gb_full_contacts",
@@ -429,6 +453,16 @@ def _partial_problem(file: ContactsFile, attempt: _Attempt, known_count: int) ->
         context={"file": attempt.path.name, "rows": file.row_count, "known": known_count},
         key=(attempt.path.name,),
     )
+
+
+def _problems_of_others(transaction: Transaction, file: ContactsFile, year: int) -> pl.DataFrame:
+    """What earlier files told of contacts that this one does not show."""
+    earlier = transaction.read_or_empty("detected_problems", year=year).filter(
+        pl.col("asset") == CONTACTS_ASSET, pl.col("type") != PARTIAL_FILE
+    )
+    told = pl.concat([file.contacts.get_column("contact_id"), pl.Series(file.set_aside_ids, dtype=pl.Int64)])
+    contact_id = pl.col("context").str.json_path_match("$.contact_id").cast(pl.Int64, strict=False)
+    return earlier.filter(~contact_id.is_in(told.implode()).fill_null(value=False))
 
 
 def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> str:
@@ -448,7 +482,8 @@ def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> 
 
 def _seen_of_mentors(transaction: Transaction, file: ContactsFile, year: int) -> dict[str, int]:
     """What the file means for the year's mentors, and how many groups of duplicates it holds."""
-    everyone = transaction.read_or_empty("raw_gb_full_contacts")
+    columns = [*CONTACT_COLUMNS, "external_mn_id"]
+    everyone = transaction.read_or_empty("raw_gb_full_contacts", columns=columns)
     contacts = everyone.join(file.contacts.select("contact_id"), on="contact_id", how="semi")
     mentors = transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=year)
     unlinked = mentors.filter(pl.col("gb_contact_id").is_null()).get_column("mn_id")
@@ -468,7 +503,13 @@ def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
 
     def write(transaction: Transaction, data: bytes) -> dict[str, Any]:
         contacts = transaction.read_or_empty("raw_gb_full_contacts", columns=columns)
-        file = read_failures(data, attempt.path.name, contacts=contacts, mn_id_prefix=program.mn_id_prefix)
+        file = read_failures(
+            data,
+            attempt.path.name,
+            contacts=contacts,
+            mn_id_prefix=program.mn_id_prefix,
+            account_id=program.givebutter.account_id,
+        )
         earlier = transaction.read_or_empty("detected_problems", year=program.year).filter(
             pl.col("asset") == FAILURES_ASSET
         )

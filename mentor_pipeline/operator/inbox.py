@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+import polars as pl
 
 from mentor_pipeline.errors import MentorPipelineError
 
@@ -20,15 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    import polars as pl
-
 MAX_FAILURES: Final = 3
 PAUSES: Final = (timedelta(minutes=1), timedelta(minutes=5))
 """How long to wait after the first and after the second failure; the third rejects the file."""
 KILLED_BEFORE_PAUSE: Final = 10
 PAUSE_AFTER_KILLS: Final = timedelta(minutes=10)
-"""A killed attempt is taken up at once; a file that kills attempt after attempt gets a pause."""
+MAX_KILLED: Final = 15
+"""A killed attempt is taken up at once; a file that kills ten gets growing pauses, and after 15 it is rejected."""
 
+_BY_HAND: Final = (
+    "When that is mended, import the file with `mentor-pipeline import-contacts` (or `import-failures`). Nothing of it "
+    "was imported."
+)
+
+_ENDED: Final = ("completed", "rejected")
+_USED: Final = (
+    *("sha256", "filename", "status", "attempts", "failures", "message", "started_at", "finished_at", "run_id"),
+)
+"""Columns of `csv_import_log` by which is planned."""
 _LONGEST_STEM: Final = 240
 _UNFINISHED_ENDINGS: Final = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", "~")
 _UNFINISHED_BEGINNINGS: Final = (".", "~$", "~")
@@ -39,12 +51,21 @@ _UNFINISHED_BEGINNINGS: Final = (".", "~$", "~")
 
 @dataclass(frozen=True, slots=True)
 class InboxFile:
-    """One file of the inbox as it was seen in one tick; `sha256` is null until it has settled."""
+    """One file of the inbox as it was seen in one tick.
+
+    Attributes:
+        name: its name.
+        size: in bytes.
+        mtime_ns: when it was last written.
+        sha256: its content; None until it has settled and was read.
+        is_readable: False when reading it failed.
+    """
 
     name: str
     size: int
     mtime_ns: int
     sha256: str | None = None
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,41 +124,62 @@ class Plan:
     done_with: tuple[DoneWith, ...] = ()
 
 
-def observe(inbox: Path, previous: Mapping[str, InboxFile]) -> tuple[InboxFile, ...]:
-    """List the inbox, by name; hash the files that did not change since the previous tick.
+def observe(inbox: Path, previous: Mapping[str, InboxFile], *, seconds: float | None = None) -> tuple[InboxFile, ...]:
+    """List the inbox, by name; read the files that did not change since the previous tick, each once.
 
     The folder is made where the data folder is there already.
+
+    Args:
+        inbox: the folder.
+        previous: what the previous tick saw, by name.
+        seconds: after so long no further file is read; its turn comes in a later tick. None: all are read.
 
     Raises:
         MentorPipelineError: the folder cannot be listed. That is not an empty inbox.
     """
-    try:
-        inbox.mkdir(exist_ok=True)
-        paths = sorted(_readably_named(path) for path in inbox.iterdir() if path.is_file())
-    except OSError as error:
-        msg = f"The inbox {inbox} cannot be listed: {error.strerror}. No file was looked at. Make the folder readable."
-        raise MentorPipelineError(msg) from error
-    files = []
-    for path in paths:
-        try:
-            stat = path.stat()
-        except FileNotFoundError:  # moved away between listing and looking
-            continue
-        seen = InboxFile(path.name, stat.st_size, stat.st_mtime_ns)
-        if _is_same(previous.get(path.name), seen) and not _is_unfinished(path.name):
-            seen = replace(seen, sha256=previous[path.name].sha256 or _sha256(path))
-        files.append(seen)
+    listed, files = _listed(inbox), []
+    until = None if seconds is None else time.monotonic() + seconds
+    for seen in listed:
+        before = previous.get(seen.name)
+        if before is not None and _is_same(before, seen) and not _is_unfinished(seen.name):
+            sha256 = before.sha256
+            has_time = until is None or time.monotonic() < until
+            if sha256 is None and has_time:
+                sha256 = _sha256(inbox / seen.name)
+            files.append(replace(seen, sha256=sha256, is_readable=sha256 is not None or not has_time))
+        else:
+            files.append(seen)
     return tuple(files)
 
 
-def _readably_named(path: Path) -> Path:
-    """The file, renamed where its name is no UTF-8: nothing could be told of it, and nothing be stored."""
+def _listed(inbox: Path) -> list[InboxFile]:
+    """The files of the folder with size and time, by name."""
+    files = []
     try:
-        path.name.encode()
+        inbox.mkdir(exist_ok=True)
+        with os.scandir(inbox) as entries:
+            for entry in entries:
+                if not entry.is_file():
+                    continue
+                try:
+                    stat = entry.stat()
+                    files.append(InboxFile(_readable_name(inbox, entry.name), stat.st_size, stat.st_mtime_ns))
+                except FileNotFoundError:  # moved away between listing and looking
+                    continue
+    except OSError as error:
+        msg = f"The inbox {inbox} cannot be listed: {error.strerror}. No file was looked at. Make the folder readable."
+        raise MentorPipelineError(msg) from error
+    return sorted(files, key=lambda file: file.name)
+
+
+def _readable_name(inbox: Path, name: str) -> str:
+    """The name; where it is no UTF-8 the file gets another: nothing could be told of it, and nothing be stored."""
+    try:
+        name.encode()
     except UnicodeEncodeError:
-        name = os.fsencode(path.name).decode(errors="backslashreplace").replace("\\x", "%")
-        return path.replace(_reserved(path.parent, name))
-    return path
+        wanted = os.fsencode(name).decode(errors="backslashreplace").replace("\\x", "%")
+        return (inbox / name).replace(_reserved(inbox, wanted)).name
+    return name
 
 
 def _is_same(before: InboxFile | None, now: InboxFile) -> bool:
@@ -171,8 +213,8 @@ def plan(
     """Decide which files are to be imported now, which wait, and which are done with.
 
     A file is ready when size and time are the same in two ticks, its name is not a temporary one, and its content was
-    neither imported nor rejected. An attempt that failed is repeated after a growing pause, three times at most; one
-    that was killed (`running`, but its run is not alive) is taken up at once.
+    neither imported nor rejected. An attempt that failed is repeated after a growing pause; the third rejects the file.
+    One that was killed (`running`, but its run is not alive) is taken up at once, a bounded number of times.
 
     Args:
         files: the inbox now, as `observe` gives it.
@@ -180,14 +222,15 @@ def plan(
         previous_tick: the inbox as the previous tick saw it, by name.
         now: the time.
         runs: what Dagster knows of earlier runs, by sha256; a run that died before it reached the ledger shows only
-            there.
+            there. A content that is not in it waits for its turn. None: nothing is known of runs, and nothing waits.
         live_run_id: the run that is changing the warehouse now, if any.
     """
-    entries = {entry["sha256"]: entry for entry in ledger.iter_rows(named=True)}
+    files = sorted(files, key=lambda file: file.name)
+    entries = _entries(files, ledger)
     ready: dict[str, Ready] = {}
     waiting: list[Waiting] = []
     done_with: list[DoneWith] = []
-    for file in sorted(files, key=lambda file: file.name):
+    for file in files:
         if _is_unfinished(file.name):
             waiting.append(Waiting(file.name, "it has the name of an unfinished file"))
             continue
@@ -195,19 +238,45 @@ def plan(
             waiting.append(Waiting(file.name, "it is new or was still changing; it is looked at again"))
             continue
         if file.sha256 is None:
-            waiting.append(Waiting(file.name, "it cannot be read: make it readable"))
+            why = "its turn comes after others" if file.is_readable else "it cannot be read: make it readable"
+            waiting.append(Waiting(file.name, why))
             continue
         entry = entries.get(file.sha256)
-        if entry is not None and entry["status"] in {"completed", "rejected"}:
+        earlier = EarlierRuns(0) if runs is None else runs.get(file.sha256)
+        if entry is not None and entry["status"] in _ENDED:
             done_with.append(_done_with(file, entry))
         elif file.sha256 in ready:
             waiting.append(Waiting(file.name, f"it has the same content as {ready[file.sha256].file.name}"))
-        elif reason := _reason_to_wait(entry, (runs or {}).get(file.sha256), now, live_run_id):
+        elif earlier is None:
+            waiting.append(Waiting(file.name, "its turn comes after others"))
+        elif reason := _reason_to_wait(entry, earlier, now, live_run_id):
             waiting.append(Waiting(file.name, reason))
+        elif reason := _reason_to_give_up(entry, earlier):
+            done_with.append(DoneWith(file.name, "rejected", f"{file.name}: {reason}"))
         else:
-            used = (runs or {}).get(file.sha256, EarlierRuns(0)).count
-            ready[file.sha256] = Ready(file, max(used, entry["attempts"] if entry else 0) + 1)
+            ready[file.sha256] = Ready(file, max(earlier.count, entry["attempts"] if entry else 0) + 1)
     return Plan(tuple(ready.values()), tuple(waiting), tuple(done_with))
+
+
+def contents_to_import(
+    files: Iterable[InboxFile], ledger: pl.DataFrame, previous_tick: Mapping[str, InboxFile], *, at_most: int
+) -> list[str]:
+    """The contents that are neither imported nor rejected, by the files' names: those whose runs `plan` must know."""
+    settled = [file for file in files if file.sha256 is not None and _is_same(previous_tick.get(file.name), file)]
+    entries = _entries(settled, ledger)
+    wanted = dict.fromkeys(
+        file.sha256
+        for file in sorted(settled, key=lambda file: file.name)
+        if file.sha256 is not None and entries.get(file.sha256, {}).get("status") not in _ENDED
+    )
+    return list(wanted)[:at_most]
+
+
+def _entries(files: Iterable[InboxFile], ledger: pl.DataFrame) -> dict[str, Mapping[str, Any]]:
+    """The ledger's rows of these files, by content."""
+    contents = {file.sha256 for file in files if file.sha256 is not None}
+    rows = ledger.select(_USED).filter(pl.col("sha256").is_in(list(contents))) if contents else ledger.clear()
+    return {entry["sha256"]: entry for entry in rows.iter_rows(named=True)}
 
 
 def _done_with(file: InboxFile, entry: Mapping[str, Any]) -> DoneWith:
@@ -225,19 +294,17 @@ def already_imported(entry: Mapping[str, Any]) -> str:
 
 
 def _reason_to_wait(
-    entry: Mapping[str, Any] | None, runs: EarlierRuns | None, now: datetime, live_run_id: str | None
+    entry: Mapping[str, Any] | None, runs: EarlierRuns, now: datetime, live_run_id: str | None
 ) -> str | None:
     """Why a file that is neither imported nor rejected is not to be tried now; None when it is."""
-    if runs is not None and runs.in_progress:
+    if runs.in_progress:
         return "a run for it is under way"
     if entry is not None and entry["status"] == "running":
         return _while_running(entry, now, live_run_id)
-    failures = max(entry["failures"] or 0 if entry else 0, runs.failures if runs else 0)
-    if failures == 0:
+    failures = _failures(entry, runs)
+    if not 0 < failures < MAX_FAILURES:
         return None
-    if failures >= MAX_FAILURES:
-        return f"{failures} runs for it failed; see them in Dagster, then use `mentor-pipeline import-contacts`"
-    ends = [entry["finished_at"] if entry else None, runs.last_end if runs else None]
+    ends = [entry["finished_at"] if entry else None, runs.last_end]
     again = max((end for end in ends if end is not None), default=now) + PAUSES[failures - 1]
     return f"attempt {failures} failed; the next one is after {again:%H:%M:%S} UTC" if now < again else None
 
@@ -246,9 +313,25 @@ def _while_running(entry: Mapping[str, Any], now: datetime, live_run_id: str | N
     """An attempt whose run is not alive was killed; it is taken up at once, unless that has gone on for long."""
     if live_run_id is not None and entry["run_id"] == live_run_id:
         return "it is being imported"
-    if entry["attempts"] >= KILLED_BEFORE_PAUSE and now < entry["started_at"] + PAUSE_AFTER_KILLS:
-        return f"{entry['attempts']} attempts were cut off; the next one is after a pause"
+    pauses = min(entry["attempts"], MAX_KILLED) - KILLED_BEFORE_PAUSE + 1
+    again = entry["started_at"] + max(pauses, 0) * PAUSE_AFTER_KILLS
+    if now < again:
+        return f"{entry['attempts']} attempts were cut off; the next one is after {again:%H:%M:%S} UTC"
     return None
+
+
+def _reason_to_give_up(entry: Mapping[str, Any] | None, runs: EarlierRuns) -> str | None:
+    """Why a file is rejected though no attempt came to the point of saying so itself; None when it is tried again."""
+    if entry is not None and entry["status"] == "running" and entry["attempts"] >= MAX_KILLED:
+        return f"{entry['attempts']} attempts to import it were cut off, perhaps for want of memory. {_BY_HAND}"
+    failures = _failures(entry, runs)
+    if failures >= MAX_FAILURES:
+        return f"{failures} runs for it failed before they could say why; Dagster shows their errors. {_BY_HAND}"
+    return None
+
+
+def _failures(entry: Mapping[str, Any] | None, runs: EarlierRuns) -> int:
+    return max(entry["failures"] or 0 if entry else 0, runs.failures)
 
 
 def import_run_config(path: Path, *, allow_shrink: bool = False) -> dict[str, Any]:
@@ -260,16 +343,34 @@ def import_run_config(path: Path, *, allow_shrink: bool = False) -> dict[str, An
 # -- putting files away -------------------------------------------------------------------------------------------
 
 
-def tidy(inbox: Path, planned: Plan) -> None:
-    """Put away the files that were imported or rejected before."""
+def tidy(inbox: Path, planned: Plan, *, seconds: float | None = None) -> list[str]:
+    """Put away the files that were imported or rejected before; those that cannot be moved hold up no other.
+
+    Args:
+        inbox: the folder.
+        planned: what to do.
+        seconds: after so long the others are left to a later tick. None: all are put away.
+
+    Returns:
+        What went wrong, in words.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    faults = []
     for file in planned.done_with:
-        put_away(inbox / file.name, inbox, file.folder, file.note)
+        if until is not None and time.monotonic() > until:
+            break
+        try:
+            put_away(inbox / file.name, inbox, file.folder, file.note)
+        except MentorPipelineError as error:
+            faults.append(str(error))
+    return faults
 
 
 def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note: str = "") -> Path | None:
     """Move a file of the inbox to `done/` or `rejected/`, with the note as a text beside it; None when it is gone.
 
-    Names are never written over: the second file of a name gets a number.
+    Names are never written over: the second file of a name gets a number. The note is there before the file is, so
+    that no kill leaves a file without it.
 
     Raises:
         MentorPipelineError: it cannot be moved.
@@ -277,14 +378,19 @@ def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note:
     target_dir = inbox / folder
     try:
         target_dir.mkdir(exist_ok=True)
+        if not path.exists():  # another tick put it away first
+            return None
         target = _reserved(target_dir, path.name)
+        beside = _reserved(target_dir, f"{target.name}.txt") if note else None
+        if beside is not None:
+            beside.write_text(f"{note}\n", encoding="utf-8")
         try:
             path.replace(target)
-        except FileNotFoundError:  # another tick put it away first
+        except FileNotFoundError:
             target.unlink()
+            if beside is not None:
+                beside.unlink()
             return None
-        if note:
-            _reserved(target_dir, f"{target.name}.txt").write_text(f"{note}\n", encoding="utf-8")
     except OSError as error:
         msg = (
             f"{path} is done with but cannot be moved to {target_dir}: {error.strerror}. What was imported stays "

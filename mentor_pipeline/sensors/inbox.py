@@ -3,10 +3,12 @@
 What to do with a file is decided by `operator.inbox.plan`; here are only Dagster's parts: the cursor, the run requests
 and what Dagster knows of earlier runs. The cursor is a speed-up (sizes, times and hashes of the last tick): lost, it
 costs one tick, since what was imported is in the ledger. The sensor never writes to the warehouse and never waits for
-a run; it only moves away files that were dealt with before.
+a run; it only moves away files that were dealt with before. However many files there are, a tick is short: what it
+reads, moves and asks for is bounded, and the rest follows in later ticks.
 """
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,9 +17,17 @@ import orjson
 
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import WarehouseBusyError
-from mentor_pipeline.operator.inbox import EarlierRuns, InboxFile, Plan, import_run_config, observe, plan, tidy
+from mentor_pipeline.operator.inbox import (
+    EarlierRuns,
+    InboxFile,
+    Plan,
+    contents_to_import,
+    import_run_config,
+    observe,
+    plan,
+    tidy,
+)
 from mentor_pipeline.resources.warehouse import Warehouse
-from mentor_pipeline.resources.writer_lock import holder
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.tables import TABLES
 
@@ -27,7 +37,13 @@ FILE_TAG: Final = "mentor_pipeline/file"
 STARTING_TIME: Final = timedelta(minutes=1)
 """A run that started longer ago while nobody holds the writer lock was killed, whatever Dagster still believes."""
 
-_RUNS_LOOKED_AT: Final = 50
+CONTENTS_AT_ONCE: Final = 100
+"""So many contents are asked for, or wait for their next attempt, at a time; the others wait for their turn."""
+SECONDS_TO_READ: Final = 0.15
+SECONDS_TO_TIDY: Final = 0.1
+"""What a tick may spend on the contents of settled files, and on putting away; at least one file of each."""
+
+_RUNS_LOOKED_AT: Final = 50 * CONTENTS_AT_ONCE
 _ENDED: Final = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _NOT_BEGUN: Final = {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED}
 
@@ -68,19 +84,22 @@ def build_inbox_sensor(
     ) -> dg.SensorResult:
         inbox = settings.inbox_dir
         previous = _read_cursor(context.cursor)
-        files = observe(inbox, previous)
+        files = observe(inbox, previous, seconds=SECONDS_TO_READ)
         cursor = _cursor(files)
-        settled = [file.sha256 for file in files if file.sha256 is not None]
+        settled = any(file.sha256 is not None for file in files)
         try:
             ledger = warehouse.read_or_empty(LEDGER) if settled else TABLES[LEDGER].empty()
         except WarehouseBusyError as error:
             return dg.SensorResult(skip_reason=f"Tried again at the next tick: {error}", cursor=cursor)
-        alive = holder(settings.data_dir) if settled else None
-        live_run_id = alive.run_id if alive else None
+        alive = warehouse.holders() if settled else []
+        live_run_id = alive[0].run_id if alive else None
         now = clock()
-        runs = {sha256: _earlier_runs(context.instance, sha256, live_run_id, now) for sha256 in settled}
+        wanted = contents_to_import(files, ledger, previous, at_most=CONTENTS_AT_ONCE)
+        runs = _earlier_runs(context.instance, wanted, live_run_id, now)
         planned = plan(files, ledger, previous, now, runs=runs, live_run_id=live_run_id)
-        tidy(inbox, planned)
+        faults = tidy(inbox, planned, seconds=SECONDS_TO_TIDY)
+        for fault in faults:
+            context.log.error(fault)
         requests = [
             dg.RunRequest(
                 run_key=ready.run_key,
@@ -90,7 +109,7 @@ def build_inbox_sensor(
             for ready in planned.ready
         ]
         if not requests:
-            return dg.SensorResult(skip_reason=_reason(planned), cursor=cursor)
+            return dg.SensorResult(skip_reason=_reason(planned, faults), cursor=cursor)
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return inbox_sensor
@@ -109,15 +128,27 @@ def _cursor(files: Iterable[InboxFile]) -> str:
     return to_json({file.name: [file.size, file.mtime_ns, file.sha256] for file in files})
 
 
-def _reason(planned: Plan) -> str:
-    if planned.waiting:
-        return "; ".join(f"{file.name}: {file.reason}" for file in planned.waiting[:5])
+def _reason(planned: Plan, faults: Sequence[str]) -> str:
+    said = [*faults[:1], *(f"{file.name}: {file.reason}" for file in planned.waiting[:5])]
+    if len(planned.waiting) > 5:
+        said.append(f"and {len(planned.waiting) - 5} more")
+    if said:
+        return "; ".join(said)
     return f"{len(planned.done_with)} files were put away" if planned.done_with else "The inbox is empty."
 
 
-def _earlier_runs(instance: dg.DagsterInstance, sha256: str, live_run_id: str | None, now: datetime) -> EarlierRuns:
-    """What Dagster knows of the runs for one content."""
-    records = instance.get_run_records(dg.RunsFilter(tags={SHA_TAG: sha256}), limit=_RUNS_LOOKED_AT)
+def _earlier_runs(
+    instance: dg.DagsterInstance, contents: Sequence[str], live_run_id: str | None, now: datetime
+) -> dict[str, EarlierRuns]:
+    """What Dagster knows of the runs for each content."""
+    records = defaultdict(list)
+    if contents:
+        for record in instance.get_run_records(dg.RunsFilter(tags={SHA_TAG: contents}), limit=_RUNS_LOOKED_AT):
+            records[record.dagster_run.tags[SHA_TAG]].append(record)
+    return {sha256: _summed_up(records[sha256], live_run_id, now) for sha256 in contents}
+
+
+def _summed_up(records: Sequence[dg.RunRecord], live_run_id: str | None, now: datetime) -> EarlierRuns:
     ends = [datetime.fromtimestamp(record.end_time, UTC) for record in records if record.end_time is not None]
     return EarlierRuns(
         count=len(records),

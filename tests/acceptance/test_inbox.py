@@ -1,9 +1,13 @@
-"""Scenarios 5 and 19: an export of every contact is dropped into the inbox, then one of a few hundred."""
+"""Scenarios 5, 19, 20 and 21: a whole export in the inbox, a part, files of every wrong kind, and kills on the way."""
 
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -182,3 +186,84 @@ def test_a_filtered_export_is_warned_of_with_both_counts(part: Part) -> None:
     warnings = part.there.table("sync_warnings").filter(~pl.col("resolved"), pl.col("type").str.contains("partial"))
     (message,) = warnings["message"]
     assert f"{PART} contacts of {known} known" in message.replace(",", "")
+
+
+# -- scenario 20: files of every kind --------------------------------------------------------------------------------
+
+HEADER: Final = "Givebutter Contact ID,First Name,Notes"
+WRONG: Final = {
+    "empty.csv": (b"", "the file is empty"),
+    "header.csv": (f"{HEADER}\n".encode(), "a header but not one row"),
+    "picture.csv": (b"\xff\xd8\xff\xe0 JFIF", "a JPEG picture"),
+    "companies.csv": (b"Givebutter Company ID,Company Name\n1,Elm\n", "export of companies"),
+    "quotes.csv": (f'{HEADER}\n1,Ada,x\n2,"Ben,y\n3,Cora,z\n'.encode(), "line 3: a quotation mark"),
+    "nul.csv": (f"{HEADER}\n1,Ada,\0\n".encode(), "line 2 holds a NUL byte"),
+    "utf16.csv": (f"{HEADER}\n1,Ada,é\n".encode("utf-16"), "UTF-16"),
+    "latin1.csv": (f"{HEADER}\n1,Ada,é\n".encode("latin-1"), "line 2 is not UTF-8"),
+    "twice.csv": (f"{HEADER}\n1,Ada,x\n2,Ben,\n1,Ada,y\n".encode(), "contact 1 is there more than once, on lines 2, 4"),
+    "headers.csv": (f"{HEADER},Notes\n1,Ada,x,y\n".encode(), "line 1: the column 'Notes' is there 2 times"),
+    "long.csv": (f"{HEADER}\n1,Ada,x\n2,Ben,{'y' * 10_000_000}\n".encode(), "line 3: the cell in column 'Notes'"),
+    "ragged.csv": (f"{HEADER}\n1,Ada\n".encode(), "line 2 has 2 cells where the header has 3"),
+}
+
+
+@pytest.mark.slow
+def test_wrong_files_are_rejected_whole_and_say_why(story: Installation) -> None:
+    """They hold up nothing: an export with all that text can hold goes in beside them."""
+    inbox = story.settings().inbox_dir
+    inbox.mkdir(exist_ok=True)
+    for name, (data, _) in WRONG.items():
+        (inbox / name).write_bytes(data)
+    (inbox / "contacts.csv.part").write_bytes(b"still coming")
+    changed = min(story.world.active_ids())
+    note = '=HYPERLINK("x"),\r\nsecond line 📝'
+    now = f"{story.world.now():%Y-%m-%d %H:%M:%S}"
+    rows = [[*HEADER.split(","), "Last Modified (UTC)"], [str(changed), "Zoë 🐶", note, now]]
+    with (inbox / "good.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    before = story.table("raw_gb_full_contacts")
+    done_with = {run.file: run.outcome.success for run in story.inbox().imported}
+    assert done_with == {**dict.fromkeys(WRONG, False), "good.csv": True}
+    for name, (data, says) in WRONG.items():
+        assert (inbox / "rejected" / name).read_bytes() == data
+        reason = (inbox / "rejected" / f"{name}.txt").read_text(encoding="utf-8")
+        assert says in reason
+        assert "the earlier data stays" in reason
+    assert (inbox / "contacts.csv.part").exists()
+    after = story.table("raw_gb_full_contacts")
+    is_changed = pl.col("contact_id") == changed
+    assert after.filter(~is_changed).equals(before.filter(~is_changed))
+    contact = after.row(by_predicate=is_changed, named=True)
+    assert (contact["first_name"], contact["notes"]) == ("Zoë 🐶", note.replace("\r\n", "\n"))
+
+
+# -- scenario 21: kills on the way -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_import_killed_again_and_again_is_finished_by_a_later_tick(story: Installation) -> None:
+    """Whenever it dies, readers see all contacts as before the file or all as in it."""
+    edited = sorted(story.world.active_ids())[:50]
+    for contact_id in edited:
+        story.world.edit_contact(contact_id, employer="Killed & Co")
+    inbox = story.settings().inbox_dir
+    inbox.mkdir(exist_ok=True)
+    name = story.world.export_csv(inbox).name
+    for delay in (0.5, 2, 3, 4, 5, 6, 8):
+        with subprocess.Popen(
+            [sys.executable, "-m", "mentor_pipeline", "inbox"],
+            env={**os.environ, **story.variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            time.sleep(delay)
+            process.kill()
+        seen = story.table("raw_gb_full_contacts").filter(employer="Killed & Co").height
+        assert seen in {0, len(edited)}
+    story.inbox()
+    assert story.table("raw_gb_full_contacts").filter(employer="Killed & Co").height == len(edited)
+    (entry,) = story.table("csv_import_log").filter(filename=name).to_dicts()
+    assert entry["status"] == "completed"
+    assert (inbox / "done" / name).exists()
+    assert not (inbox / name).exists()

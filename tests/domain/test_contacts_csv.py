@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentor_pipeline.domain.contacts_csv import ContactsFile, FileKind, kind_of, read_contacts
+from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import FileRejectedError
 
 NOW = datetime(2025, 11, 1, 12, tzinfo=UTC)
@@ -158,7 +160,10 @@ def test_columns_that_a_file_does_not_carry_are_not_told() -> None:
 def test_the_order_and_the_spelling_of_headers_do_not_matter(columns: list[str], data: st.DataObject) -> None:
     row = dict.fromkeys(columns, "") | person(7, City="Athens", State="GA")
     plain = only(export(row, columns=columns))
-    respelt = {label: data.draw(st.sampled_from([label.upper(), f" {label} ", label])) for label in columns}
+    spelt = (str.upper, str.lower, lambda label: f" {label} ", lambda label: label.replace(" ", "\xa0 "))
+    respelt = {
+        label: data.draw(st.sampled_from((*spelt, lambda label: label.replace(" ", ""))))(label) for label in columns
+    }
     assert only(export({respelt[label]: row[label] for label in columns})) == plain
     assert (plain["contact_id"], plain["city"], plain["state"]) == (7, "Athens", "GA")
 
@@ -218,9 +223,12 @@ def test_one_column_twice_refuses_the_file() -> None:
     ("label", "value", "column"),
     [
         ("Last Modified (UTC)", "10/28/2025 14:03", "last_modified_at"),
-        ("Date of Birth", "2025-02-30", "dob"),
+        ("Date Created (UTC)", "2025-12-2508:02:54", "created_at"),
+        ("Date Created (UTC)", "+10000-01-01 00:00:00", "created_at"),
         ("Engage Email Subscribed", "perhaps", "email_subscribed"),
         ("Total Contributions", "many", "total_contributions"),
+        ("Total Contributions", "1,50", "total_contributions"),
+        ("Last Donation Amount", "99999999999.00", "last_donation_amount"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_set_aside_alone(label: str, value: str, column: str) -> None:
@@ -229,8 +237,35 @@ def test_a_row_that_cannot_be_read_is_set_aside_alone(label: str, value: str, co
     assert file.contacts.get_column("contact_id").to_list() == [1]
     assert (file.row_count, file.set_aside_ids, file.has_unknown_ids) == (2, (2,), False)
     (problem,) = file.set_aside
-    assert (problem.field_name, problem.current_value) == (column, value)
+    assert (problem.field_name, problem.current_value, problem.severity) == (column, value, "error")
     assert "line 3" in problem.message
+
+
+@pytest.mark.parametrize("value", ["2025-02-30", "2/28/2005", 'the "30th"', "0000-01-01"])
+def test_a_date_of_birth_that_is_none_is_kept_as_text(value: str) -> None:
+    file = read(export(person(1, Pet="cat"), person(2, Pet="dog", **{"Date of Birth": f" {value} "})))
+    assert file.contacts.get_column("dob").to_list() == [None, None]
+    kept = [json.loads(text) for text in file.contacts.get_column("custom_fields")]
+    assert kept == [{"Pet": "cat"}, {"Pet": "dog", "Date of Birth": value}]
+    assert set(file.custom_labels) == {"Pet", "Date of Birth"}
+    (problem,) = file.kept_as_text
+    assert (problem.type, problem.severity, problem.current_value) == ("contact_value_kept_as_text", "warning", value)
+    assert "'Date of Birth' on line 3" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount"), [("1,234,567.50", "1234567.50"), ("$5", "5"), ("-3.2", "-3.20"), ("0.000", "0"), ("", "0")]
+)
+def test_amounts(cell: str, amount: str) -> None:
+    contact = only(export(person(**{"Total Contributions": cell})))
+    assert contact["total_contributions"] == Decimal(amount)
+
+
+def test_custom_fields_are_json_whatever_is_in_them() -> None:
+    values = {"b": 'say "hi"\\', "a": "two\nlines\ttab", "ü 📝": "é \x7f\u2028.", 'q"': "x", "blank": "  "}
+    contact = only(export(person(**values)))
+    expected = {label: value for label, value in values.items() if value.strip()}
+    assert contact["custom_fields"] == to_json(expected)
 
 
 def test_a_contact_id_that_is_no_number_leaves_nobody_to_be_called_missing() -> None:
@@ -241,7 +276,10 @@ def test_a_contact_id_that_is_no_number_leaves_nobody_to_be_called_missing() -> 
 
 def test_too_many_unreadable_rows_refuse_the_file() -> None:
     rows = [person(number, **{"Last Modified (UTC)": "10/28/25 14:03"}) for number in range(1, 12)]
-    assert "11 of 12 rows cannot be read" in refused(export(*rows, person(99)))
+    assert "11 of 12 rows cannot be read, the first on line 2" in refused(export(*rows, person(99)))
+    assert "1 of 1 rows cannot be read" in refused(export(rows[0]))
+    births = [person(number, **{"Date of Birth": "10/28/05"}) for number in range(1, 12)]
+    assert "11 of 12 rows cannot be read" in refused(export(*births, person(99)))
 
 
 def test_rows_of_commas_are_no_contacts() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_pipeline.domain.strict_csv import read_header, read_sheet
+from mentor_pipeline.domain.strict_csv import LONGEST_CELL, read_header, read_sheet
 from mentor_pipeline.errors import FileRejectedError
 
 CELL = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\ufeff\r"), max_size=12)
@@ -72,7 +72,8 @@ def test_an_accepted_file_has_every_value_in_its_column(rows: list[list[str]], d
         ("a,b\n1,é\n".encode("latin-1"), "line 2 is not UTF-8 (byte 0xE9)"),
         ("a,b\n1,é\n".encode("utf-16"), "UTF-16"),
         ("a,b\n1,é\n".encode("utf-16-le"), "UTF-16"),
-        (b"a,b,a\n1,2,3\n", "the column 'a' is there 2 times"),
+        (b"a,b,a\n1,2,3\n", "line 1: the column 'a' is there 2 times"),
+        (b"\n\na,b,a\n1,2,3\n", "line 3: the column 'a' is there 2 times"),
         (b"a,,b\n1,2,3\n", "column 2 has no name"),
         (b'a;"b, c"\n1;2\n', "separated by semicolons, not by commas"),
         (b"a\tb\n1\t2\n", "separated by tabs, not by commas"),
@@ -95,9 +96,31 @@ def test_the_caller_says_what_to_do() -> None:
         read_header(b"", "f.csv", "Write it again.")
 
 
-def test_a_cell_of_ten_megabytes_is_read_whole() -> None:
-    long = "x" * 10_000_000
-    assert cells_of(f"a,b\n1,{long}\n".encode()) == [["1", long]]
+def test_a_cell_that_no_field_can_hold_refuses_the_file_with_its_line() -> None:
+    """More often than a long text it is a lost quotation mark, and other rows are inside it."""
+    longest = "x" * LONGEST_CELL
+    assert cells_of(f"a,b\n1,{longest}\n".encode()) == [["1", longest]]
+    with pytest.raises(FileRejectedError, match=r"line 3: the cell in column 'b' holds 10,000,000 bytes"):
+        read_sheet(f"a,b\n1,2\n3,{'x' * 10_000_000}\n".encode(), "f.csv")
+
+
+def test_a_row_of_a_wrong_width_is_told_however_long_its_cells_are() -> None:
+    with pytest.raises(FileRejectedError, match="line 2 has 3 cells where the header has 2"):
+        read_sheet(f'a,b\n1,"{"x," * 100_000}",3\n'.encode(), "f.csv")
+    with pytest.raises(FileRejectedError, match="header but not one row"):
+        read_sheet(f"a,{'b' * 200_000}\n".encode(), "f.csv")
+
+
+@pytest.mark.parametrize("wide", [2, 64, 3000])
+@pytest.mark.parametrize("blank", [b"", b"\r\n"])
+def test_wide_files_and_files_with_blank_lines_are_read_alike(wide: int, blank: bytes) -> None:
+    header = ",".join(f"c{position}" for position in range(wide)).encode()
+    rows = [[f'{row}, "{position}"\n' for position in range(wide)] for row in range(3)]
+    quoted = [",".join(f'"{cell.replace(chr(34), 2 * chr(34))}"' for cell in row).encode() for row in rows]
+    data = b"\r\n".join([header, quoted[0], blank + quoted[1], quoted[2]])
+    assert cells_of(data) == rows
+    with pytest.raises(FileRejectedError, match=f"has {wide + 1} cells where the header has {wide}"):
+        read_sheet(data + b"\r\n" + wide * b",", "f.csv")
 
 
 def test_blank_lines_are_skipped_and_lines_still_counted() -> None:
@@ -111,3 +134,4 @@ def test_the_header_can_be_read_from_the_beginning_of_a_file() -> None:
     """The cut may fall into the middle of a character."""
     data = "\ufeffName , 📝  Sign Up Complete\nAda,é".encode()
     assert read_header(data[:-1], "f.csv") == ("Name", "📝 Sign Up Complete")
+    assert read_header("Name,📝".encode()[:-1], "f.csv") == ("Name", "")

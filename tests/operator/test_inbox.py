@@ -26,9 +26,11 @@ from mentor_pipeline.operator.imports import (
     import_failures_csv,
 )
 from mentor_pipeline.operator.inbox import (
+    DoneWith,
     EarlierRuns,
     InboxFile,
     Plan,
+    contents_to_import,
     import_run_config,
     observe,
     plan,
@@ -101,7 +103,7 @@ def planned(*files: InboxFile, entry: dict[str, Any] | None = None, now: datetim
 def test_a_file_is_ready_when_two_ticks_see_it_the_same() -> None:
     assert [ready.run_key for ready in planned(seen()).ready] == ["abc:1"]
     assert "is new" in planned(seen(sha256=None), previous={}).waiting[0].reason
-    assert "cannot be read" in planned(seen(sha256=None)).waiting[0].reason
+    assert "cannot be read" in planned(InboxFile("a.csv", 10, 1, is_readable=False)).waiting[0].reason
     assert not planned(seen(size=11), previous={"a.csv": seen(size=10)}).ready
 
 
@@ -133,10 +135,40 @@ def test_a_killed_attempt_is_taken_up_at_once_and_a_live_one_is_left_alone() -> 
     assert "being imported" in planned(seen(), entry=running, live_run_id="run-1").waiting[0].reason
 
 
-def test_a_file_that_kills_every_attempt_gets_a_pause() -> None:
-    running = {"status": "running", "attempts": 10, "failures": 0, "started_at": NOW, "run_id": "run-1"}
-    assert not planned(seen(), entry=running).ready
-    assert planned(seen(), entry=running, now=NOW + 10 * MINUTE).ready
+@pytest.mark.parametrize(("attempts", "minutes"), [(10, 10), (11, 20), (14, 50)])
+def test_a_file_that_kills_every_attempt_gets_growing_pauses(attempts: int, minutes: int) -> None:
+    running = {"status": "running", "attempts": attempts, "failures": 0, "started_at": NOW, "run_id": "run-1"}
+    assert "next one is after" in planned(seen(), entry=running, now=NOW + (minutes - 1) * MINUTE).waiting[0].reason
+    assert planned(seen(), entry=running, now=NOW + minutes * MINUTE).ready[0].attempt == attempts + 1
+
+
+def test_a_file_that_killed_fifteen_attempts_is_rejected_with_the_reason() -> None:
+    running = {"status": "running", "attempts": 15, "failures": 0, "started_at": NOW, "run_id": "run-1"}
+    assert "being imported" in planned(seen(), entry=running, live_run_id="run-1").waiting[0].reason
+    (given_up,) = planned(seen(), entry=running, now=NOW + 60 * MINUTE).done_with
+    assert given_up.folder == "rejected"
+    assert "15 attempts to import it were cut off" in given_up.note
+
+
+def test_a_content_whose_runs_were_not_looked_up_waits_for_its_turn() -> None:
+    """Given many files, then a tick decides about some of them only; done ones are put away at once."""
+    files = [seen("a.csv", sha256="abc"), seen("b.csv", sha256="def"), seen("c.csv", sha256="ghi")]
+    previous = {file.name: file for file in files}
+    ledger = row("csv_import_log", sha256="abc", status="completed", filename="x.csv", finished_at=NOW)
+    assert contents_to_import(files, ledger, previous, at_most=1) == ["def"]
+    assert contents_to_import(files, ledger, {}, at_most=9) == []
+    some = plan(files, ledger, previous, NOW, runs={"def": EarlierRuns(0)})
+    assert [file.name for file in some.done_with] == ["a.csv"]
+    assert [ready.run_key for ready in some.ready] == ["def:1"]
+    assert [(file.name, file.reason) for file in some.waiting] == [("c.csv", "its turn comes after others")]
+
+
+def test_what_is_planned_depends_on_nothing_but_its_arguments() -> None:
+    files = [seen(f"{number}.csv", sha256=f"{number % 7}") for number in range(20)]
+    previous = {file.name: file for file in files}
+    one = plan(files, LEDGER.empty(), previous, NOW)
+    assert plan(reversed(files), LEDGER.empty(), previous, NOW) == one
+    assert len(one.ready) == 7
 
 
 def test_a_failed_attempt_is_repeated_after_growing_pauses() -> None:
@@ -155,7 +187,8 @@ def test_runs_that_never_reached_the_ledger_count_too() -> None:
     assert not planned(seen(), runs=runs).ready
     assert [ready.run_key for ready in planned(seen(), runs=runs, now=NOW + MINUTE).ready] == ["abc:2"]
     given_up = planned(seen(), runs={"abc": EarlierRuns(3, 3, NOW)}, now=NOW + 60 * MINUTE)
-    assert "import-contacts" in given_up.waiting[0].reason
+    assert given_up.done_with[0].folder == "rejected"
+    assert "import-contacts" in given_up.done_with[0].note
     assert "under way" in planned(seen(), runs={"abc": EarlierRuns(1, in_progress=True)}).waiting[0].reason
 
 
@@ -170,6 +203,15 @@ def test_a_growing_file_is_not_hashed_and_folders_are_not_files(inbox: Path) -> 
     assert second["a.csv"].sha256 is None
     third = observe(inbox, second)
     assert third[0].sha256 is not None
+
+
+def test_a_tick_without_time_reads_files_later(inbox: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        dropped(inbox, name, name)
+    first = {file.name: file for file in observe(inbox, {})}
+    in_a_hurry = observe(inbox, first, seconds=0)
+    assert [(file.sha256, file.is_readable) for file in in_a_hurry] == [(None, True), (None, True)]
+    assert all(file.sha256 for file in observe(inbox, first, seconds=60))
 
 
 def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> None:
@@ -203,6 +245,17 @@ def test_names_are_never_written_over(inbox: Path) -> None:
     assert (inbox / "done" / "a (2).csv.txt").read_text() == "two\n"
     assert put_away(inbox / "gone.csv", inbox, "done") is None
     assert not (inbox / "done" / "gone.csv").exists()
+
+
+def test_one_file_that_cannot_be_moved_holds_up_no_other(inbox: Path) -> None:
+    (inbox / "done").write_text("a file where the folder should be", encoding="utf-8")
+    for name in ("a.csv", "b.csv"):
+        dropped(inbox, name, name)
+    ended = Plan(done_with=(DoneWith("a.csv", "done", "x"), DoneWith("b.csv", "rejected", "line 3 is short")))
+    (fault,) = tidy(inbox, ended)
+    assert "a.csv is done with but cannot be moved" in fault
+    assert (inbox / "a.csv").exists()
+    assert (inbox / "rejected" / "b.csv.txt").read_text() == "line 3 is short\n"
 
 
 def test_run_config_names_the_file() -> None:
@@ -302,6 +355,71 @@ def test_a_filtered_export_is_partial_until_a_person_says_otherwise(warehouse: D
     assert imported(some, warehouse, allow_shrink=True).status == "already"
 
 
+def tagged(**tags: str) -> str:
+    lines = [f"{number.removeprefix('c')},{tag}" for number, tag in tags.items()]
+    return "\n".join(["Givebutter Contact ID,Tags", *lines, ""])
+
+
+def test_an_export_filtered_by_a_tag_is_partial_however_long_it_is(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    """Given 19 of 20 contacts, all with one tag that the twentieth lacks, then nobody is missing."""
+    everyone = {f"c{number}": "SWAB" if number < 20 else "" for number in range(1, 21)}
+    whole = imported(dropped(inbox, "contacts-2025-10-27-1.csv", tagged(**everyone)), warehouse, inbox)
+    assert not whole.is_partial
+    del everyone["c20"]
+    some = dropped(inbox, "contacts-2025-10-28-2.csv", tagged(**everyone))
+    outcome = imported(some, warehouse)
+    assert outcome.is_partial
+    assert outcome.counts["missing_contacts"] == 0
+    (problem,) = warehouse.read("detected_problems").to_dicts()
+    assert "19 contacts of 20 known, all of them tagged 'SWAB'" in problem["message"]
+    assert imported(some, warehouse, allow_shrink=True).counts["missing_contacts"] == 1
+
+
+def test_a_full_export_after_a_contact_vanished_is_full_though_tags_are_shared(
+    warehouse: DuckDBWarehouse, inbox: Path
+) -> None:
+    everyone = {f"c{number}": "SWAB" for number in range(1, 21)}
+    imported(dropped(inbox, "contacts-2025-10-27-1.csv", tagged(**everyone)), warehouse, inbox)
+    del everyone["c20"]
+    outcome = imported(dropped(inbox, "contacts-2025-10-28-2.csv", tagged(**everyone)), warehouse, inbox)
+    assert (outcome.is_partial, outcome.counts["missing_contacts"]) == (False, 1)
+
+
+def with_faults(*rows: str) -> str:
+    return "\n".join(["Givebutter Contact ID,Last Name,Date of Birth,Last Modified (UTC),Pet", *rows, ""])
+
+
+def test_a_faulty_row_is_an_error_and_the_rest_goes_in(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    good = [f"{number},Elm,,2025-10-28 09:00:00,cat" for number in range(10, 40)]
+    text = with_faults(*good, "1,Elm,,28.10.2025,", "x2,Elm,,2025-10-28 09:00:00,", "3,Fir,2/30/05,,dog")
+    outcome = imported(dropped(inbox, "contacts.csv", text), warehouse, inbox)
+    assert (outcome.counts["rows"], outcome.counts["new_contacts"]) == (33, 31)
+    problems = warehouse.read("detected_problems").sort("field_name")
+    assert problems.select("type", "severity", "field_name", "current_value").rows() == [
+        ("partial_contacts_file", "warning", None, "33"),
+        ("contact_row_set_aside", "error", "contact_id", "x2"),
+        ("contact_value_kept_as_text", "warning", "dob", "2/30/05"),
+        ("contact_row_set_aside", "error", "last_modified_at", "28.10.2025"),
+    ]
+    stored = warehouse.read("raw_gb_full_contacts").filter(contact_id=3).row(0, named=True)
+    assert (stored["last_name"], stored["dob"]) == ("Fir", None)
+    assert stored["custom_fields"] == '{"Date of Birth":"2/30/05","Pet":"dog"}'
+
+
+def test_a_fault_stays_until_its_contact_is_told_anew(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    """A part of the contacts says nothing of the others; the text of a mended date goes."""
+    others = [f"{number},Elm,,2025-10-28 09:00:00,cat" for number in range(10, 40)]
+    first = with_faults(*others, "1,Elm,,28.10.2025,", "3,Fir,2/30/05,2025-10-28 09:00:00,dog")
+    imported(dropped(inbox, "a.csv", first), warehouse, inbox)
+    imported(dropped(inbox, "b.csv", with_faults("3,Fir,2005-02-28,2025-10-28 10:00:00,dog")), warehouse, inbox)
+    assert set(warehouse.read("detected_problems")["type"]) == {"contact_row_set_aside", "partial_contacts_file"}
+    stored = warehouse.read("raw_gb_full_contacts").filter(contact_id=3).row(0, named=True)
+    assert (str(stored["dob"]), stored["custom_fields"]) == ("2005-02-28", '{"Pet":"dog"}')
+    whole = with_faults(*others, "1,Elm,,2025-10-28 09:00:00,", "3,Fir,2005-02-28,2025-10-28 11:00:00,dog")
+    imported(dropped(inbox, "c.csv", whole), warehouse, inbox)
+    assert warehouse.read("detected_problems").is_empty()
+
+
 def test_a_full_export_confirms_the_contacts_but_never_replaces_the_first_list(
     warehouse: DuckDBWarehouse, inbox: Path
 ) -> None:
@@ -352,7 +470,7 @@ def test_the_third_failure_rejects_the_file(warehouse: DuckDBWarehouse, inbox: P
         entry = ledger(warehouse)
         assert (entry["status"], entry["attempts"], entry["failures"]) == (status, attempt, attempt)
         assert warehouse.read("raw_gb_full_contacts").height == 1
-    assert (inbox / "rejected" / "a.csv.txt").exists()
+    assert "import-contacts" in (inbox / "rejected" / "a.csv.txt").read_text()
 
 
 KILLED = """

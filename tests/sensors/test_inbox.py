@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from mentor_pipeline.errors import MentorPipelineError
 from mentor_pipeline.operator.imports import import_contacts_csv
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
-from mentor_pipeline.sensors.inbox import SHA_TAG, build_inbox_sensor
+from mentor_pipeline.sensors.inbox import CONTENTS_AT_ONCE, SHA_TAG, build_inbox_sensor
 from mentor_pipeline.settings import Settings
 from tests.builders import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NOW = datetime(2025, 10, 28, 12, tzinfo=UTC)
@@ -170,3 +173,67 @@ def test_an_inbox_that_cannot_be_listed_fails_the_tick(world: World) -> None:
     world.inbox.write_text("a file in its place", encoding="utf-8")
     with pytest.raises(MentorPipelineError, match="cannot be listed"):
         world.tick()
+
+
+MANY = 10_000
+
+
+def cpu_of(tick: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of processor time, which a busy machine does not stretch, and what the tick returned."""
+    started = time.process_time()
+    result = tick()
+    return time.process_time() - started, result
+
+
+def test_ticks_are_short_with_ten_thousand_files_and_as_many_done(world: World) -> None:
+    """Half of the files were imported before, under other names; those of the rest come in turn."""
+    sha256s = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(MANY)]
+    done = pl.DataFrame({"sha256": sha256s, "filename": "x.csv", "status": "completed", "finished_at": NOW})
+    world.warehouse.upsert("csv_import_log", done)
+    for number in range(MANY // 2, MANY + MANY // 2):
+        mixed = number * 7919 % (2 * MANY)  # old and new among each other
+        (world.inbox / f"{mixed:05}.csv").write_bytes(b"%d" % number)
+    asked: list[str] = []
+    moved = 0
+    for _ in range(4):
+        seconds, result = cpu_of(world.tick)
+        assert seconds < 1
+        asked += [request.run_key for request in result.run_requests or []]
+        there = {path.name for path in world.inbox.glob("*.csv")}
+        put_away = {path.name for path in (world.inbox / "done").glob("*.csv")}
+        assert len(there) + len(put_away) == MANY
+        assert not there & put_away
+        assert len(put_away) >= moved
+        moved = len(put_away)
+    assert moved > 0
+    assert asked
+    assert not set(asked) & {f"{sha256}:1" for sha256 in sha256s}
+
+
+def test_the_contents_of_a_hundred_files_are_asked_for_at_a_time(world: World) -> None:
+    """What is under way keeps its place, so that no flood of runs waits in the queue."""
+    for number in range(CONTENTS_AT_ONCE + 1):
+        world.drop(f"{number:03}.csv", f"{TEXT}{number}")
+    world.tick()
+    result = world.tick()
+    assert keys(result) == ["1"] * CONTENTS_AT_ONCE
+    world.run(result.run_requests[0])
+    later = world.tick()
+    assert result.run_requests[0].run_key not in {request.run_key for request in later.run_requests}
+    assert len(later.run_requests) == CONTENTS_AT_ONCE - 1
+
+
+def test_a_file_whose_runs_all_failed_is_rejected_with_the_reason(world: World) -> None:
+    """Given runs that never reached the ledger, then the third is the last."""
+    world.drop()
+    world.tick()
+    for attempt, minutes in ((1, 1), (2, 5), (3, 0)):
+        (request,) = world.tick().run_requests
+        assert request.run_key.endswith(f":{attempt}")
+        world.instance.report_run_failed(world.run(request))
+        world.now = datetime.now(UTC) + timedelta(minutes=minutes)
+    assert not world.tick().run_requests
+    assert (world.inbox / "rejected" / "contacts.csv").read_text(encoding="utf-8") == TEXT
+    reason = (world.inbox / "rejected" / "contacts.csv.txt").read_text(encoding="utf-8")
+    assert "3 runs for it failed" in reason
+    assert "import-contacts" in reason
