@@ -19,7 +19,7 @@ from mentor_pipeline.assets.jotform import WholeReadConfig
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.findings import Computed
-from mentor_pipeline.domain.knowledge import Reading, learn, mentor_contacts
+from mentor_pipeline.domain.knowledge import Reading, learn, listed_count, mentor_contacts
 from mentor_pipeline.domain.shrink import guard_against_collapse
 from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.operator.imports import CONTACTS_SOURCE, import_csv
@@ -80,6 +80,7 @@ def raw_gb_campaign_members(
             "new": listed.join(known, on="member_id", how="anti").height,
             "raised in all, USD": float(listed["raised"].sum() or 0),
             "calls made": givebutter.calls,
+            "calls tried again": givebutter.retries,
         }
     )
     read = source_read(source, LastRead(now, now, listed.height))
@@ -105,7 +106,7 @@ def raw_gb_full_contacts(
             case "csv":
                 metadata = _import_file(context, config, warehouse, program, settings)
             case "refresh":
-                metadata = _refresh(context, givebutter, warehouse, program)
+                metadata = _refresh(context, config, givebutter, warehouse, program)
             case _:
                 metadata = _list(context, config, givebutter, warehouse, program)
         rows = warehouse.counts([_TABLE])[_TABLE]
@@ -162,18 +163,19 @@ def _list(
     program: ProgramYear,
 ) -> dict[str, Any]:
     """The full list, or what was updated since the last read."""
-    now, last = utc_now(), last_read(warehouse, CONTACTS_SOURCE)
-    is_outdated = last.full_read_at is None or now - last.full_read_at > FULL_LIST_EVERY
+    began, last = utc_now(), last_read(warehouse, CONTACTS_SOURCE)
+    is_outdated = last.full_read_at is None or began - last.full_read_at > FULL_LIST_EVERY
     since = None if config.source == "full" or last.read_at is None or is_outdated else last.read_at - OVERLAP
     contacts = givebutter.contacts(updated_after=since, on_page=_log_pages(context, "contacts"))
     if since is None:
         guard_against_collapse(
             "Givebutter's list of contacts",
-            before=last.full_row_count,
+            before=_contacts_before(last, warehouse),
             now_count=len(contacts),
             percent=program.matching.collapse_below_percent,
             allow_shrink=config.allow_shrink,
         )
+    now = _givebutters_time(began, givebutter, context)
     read = LastRead(now, now, len(contacts)) if since is None else last._replace(read_at=now)
     reading = Reading(contact_rows(contacts), now, "api", is_complete=since is None)
     learned = _learn(warehouse, [reading], program, now, read)
@@ -182,17 +184,41 @@ def _list(
         "contacts listed": len(contacts),
         **learned,
         "calls made": givebutter.calls,
+        "calls tried again": givebutter.retries,
     }
 
 
+def _contacts_before(last: LastRead, warehouse: Warehouse) -> int | None:
+    """How many contacts a full list should show: as many as the last one, else as are known from files."""
+    if last.full_row_count is not None:
+        return last.full_row_count
+    return listed_count(warehouse.read_or_empty(_TABLE, columns=["archived_at", "missing_since"]))
+
+
+def _givebutters_time(ours: datetime, givebutter: GivebutterResource, context: dg.AssetExecutionContext) -> datetime:
+    """A moment by Givebutter's clock, by which contacts are updated and asked for; this machine's may be wrong."""
+    if givebutter.clock_ahead:
+        minutes = givebutter.clock_ahead.total_seconds() / 60
+        context.log.warning(
+            "This machine's clock is %.0f minutes %s Givebutter's: set it right. For contacts Givebutter's is used.",
+            abs(minutes),
+            "behind" if minutes > 0 else "ahead of",
+        )
+    return ours + givebutter.clock_ahead
+
+
 def _refresh(
-    context: dg.AssetExecutionContext, givebutter: GivebutterResource, warehouse: Warehouse, program: ProgramYear
+    context: dg.AssetExecutionContext,
+    config: ContactsConfig,
+    givebutter: GivebutterResource,
+    warehouse: Warehouse,
+    program: ProgramYear,
 ) -> dict[str, Any]:
     """The mentors' contacts and their duplicates, one by one: the only way to see that one was archived.
 
     Contacts that vanished and hold a mentor's External ID are asked for too: archived ones go on reserving it.
     """
-    now = utc_now()
+    began = utc_now()
     with warehouse.reading() as reader:
         links = reader.read_or_empty("contact_links", columns=["mn_id", "gb_contact_id"], year=program.year)
         matches = reader.read_or_empty("contact_matches", columns=["contact_id", "role"], year=program.year)
@@ -213,6 +239,16 @@ def _refresh(
             gone.append(contact_id)
         if number % 100 == 0 or number == len(contact_ids):
             context.log.info("%d of %d contacts read", number, len(contact_ids))
+    is_there = pl.col("archived_at").is_null() & pl.col("missing_since").is_null()
+    there = {*contacts.filter(is_there)["contact_id"]} & {*contact_ids}
+    guard_against_collapse(
+        "The list of the mentors' contacts that exist in Givebutter",
+        before=len(there),
+        now_count=len(there.difference(gone)),
+        percent=program.matching.collapse_below_percent,
+        allow_shrink=config.allow_shrink,
+    )
+    now = _givebutters_time(began, givebutter, context)
     readings = [
         Reading(contact_rows(found), now, "api", gone=gone),
         Reading(_archived(archived, warehouse, now), now, "api"),
@@ -221,6 +257,7 @@ def _refresh(
         "archived": len(archived) + sum(1 for contact in found if contact.get("archived_at")),
         "gone": len(gone),
         "calls made": givebutter.calls,
+        "calls tried again": givebutter.retries,
     }
 
 

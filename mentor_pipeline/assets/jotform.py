@@ -78,6 +78,7 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
                 "deleted": rows.filter(status="DELETED").height,
                 "no longer listed": rows.filter(pl.col("missing_since").is_not_null()).height,
                 "calls made": jotform.calls,
+                "calls tried again": jotform.retries,
                 "calls left today": jotform.limit_left,
             }
         )

@@ -59,9 +59,9 @@ def sync(
 
 @app.command("contact-refresh", rich_help_panel=_PANEL)
 @told
-def contact_refresh(*, by: By = None, as_json: Json = False) -> None:
+def contact_refresh(*, allow_shrink: AllowShrink = False, by: By = None, as_json: Json = False) -> None:
     """Ask Givebutter for each mentor's contact one by one: finds archived, deleted and merged ones."""
-    config = {CONTACTS: {"source": "refresh"}}
+    config = {CONTACTS: {"source": "refresh", "allow_shrink": allow_shrink}}
     _run_and_tell("contact_refresh", "contact-refresh", config, by, Terminal(as_json=as_json))
 
 

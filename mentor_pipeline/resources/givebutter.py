@@ -126,6 +126,13 @@ class _ListRead:
             self._read(self._pages)
         if self._is_incomplete():
             self._read_all()
+        if self._rows and not self._total:
+            raise self._api.error(
+                call=f"GET {self._path}",
+                what=f"the list showed {len(self._rows)} rows and was empty all of a sudden",
+                advice="An empty answer is not an empty list: run it again later.",
+                retryable=True,
+            )
         if self._is_incomplete():
             raise self._api.error(
                 call=f"GET {self._path}",

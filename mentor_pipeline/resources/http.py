@@ -8,6 +8,7 @@ repr. What an answer means (envelopes, pages, error codes inside a body) belongs
 
 import logging
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -36,9 +37,19 @@ TRIES: Final = 6
 TOTAL_TIME: Final = timedelta(minutes=5)
 LONGEST_WAIT: Final = timedelta(minutes=2)
 """A service that asks for a longer wait than this is not waited for; the error says when to come back."""
+SOON: Final = timedelta(seconds=5)
+"""What mostly stays as it is (no such host, nobody listening, a web page) is tried again only until then. With the
+pause before the last try that makes about ten seconds."""
+CONNECT_SECONDS: Final = 5.0
+LONGEST_ANSWER: Final = 3
+"""So many times the timeout a whole answer may take, however steadily it drips."""
+CLOCK_TOLERANCE: Final = timedelta(minutes=1)
+"""A smaller difference of clocks is none: answers take their time, and a Date header knows no fractions."""
 
 _TEMPORARY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _SHOWN_CHARACTERS: Final = 200
+_TAG: Final = re.compile(r"<[^>]*>")
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _ESCAPE_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 
 logger = logging.getLogger(__name__)
@@ -64,12 +75,10 @@ def wait_asked_for(header: str | None, now: datetime) -> timedelta | None:
     try:
         if text.isascii() and text.isdigit():
             return timedelta(seconds=int(text))
-        moment = parsedate_to_datetime(text)
     except OverflowError:
         return timedelta.max
-    except ValueError:
-        return None
-    return max(timedelta(0), (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now)
+    moment = _moment(text)
+    return max(timedelta(0), moment - now) if moment else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class Answer:
         body: the decoded JSON; None when the body is empty or no JSON.
         text: the body as it may be shown.
         headers: its headers.
+        now: when it was sent, by the service's clock.
     """
 
     call: str
@@ -91,6 +101,19 @@ class Answer:
     body: Any
     text: str
     headers: httpx.Headers
+    now: datetime
+
+
+class _NoAnswerError(ApiError):
+    """No answer came, or one that is none.
+
+    Attributes:
+        only_soon: True when a try after `SOON` would most likely bring the same.
+    """
+
+    def __init__(self, message: str, *, only_soon: bool, status: int | None = None) -> None:
+        super().__init__(message, retryable=True, status=status)
+        self.only_soon = only_soon
 
 
 class ServiceApi(ABC):
@@ -99,6 +122,7 @@ class ServiceApi(ABC):
     Attributes:
         calls: requests sent so far, those tried again included.
         retries: how many of them were tried again.
+        clock_ahead: by how much the service's clock is ahead of ours, as its last answer said; zero within a minute.
     """
 
     service: ClassVar[str]
@@ -112,6 +136,9 @@ class ServiceApi(ABC):
         self._limiter = _limiter(requests_per_second) if requests_per_second else None
         self.calls = 0
         self.retries = 0
+        self.clock_ahead = timedelta(0)
+        self._gives_no_answer = False
+        self._answer_seconds = LONGEST_ANSWER * timeout_seconds
         self._retrying = stamina.RetryingCaller(
             attempts=TRIES, timeout=TOTAL_TIME, wait_initial=0.5, wait_max=30.0, wait_jitter=0.5
         )
@@ -121,7 +148,7 @@ class ServiceApi(ABC):
             base_url=checked_url(base_url, setting=self.url_setting, secret=self._key),
             headers={"User-Agent": f"mentor-pipeline/{_version()}", "Accept": "application/json"}
             | self._key_header(self._key),
-            timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0)),
+            timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, CONNECT_SECONDS)),
             # A redirect is reported, never followed: httpx would carry a key header of its own name to another host.
             follow_redirects=False,
         )
@@ -155,10 +182,15 @@ class ServiceApi(ABC):
         Raises:
             ApiError: the service refused, or gave no answer that can be used.
         """
-        before = self.calls
+        before, began = self.calls, time.monotonic()
+
+        def is_worth_another_try(error: Exception) -> bool | timedelta:
+            return isinstance(error, ApiError) and self._wait_before(error, time.monotonic() - began)
+
         try:
-            return self._retrying(_worth_another_try, self._once, method, path, params, body, tolerate)
+            answer = self._retrying(is_worth_another_try, self._once, method, path, params, body, tolerate)
         except ApiError as error:
+            self._gives_no_answer = isinstance(error, _NoAnswerError)
             tries = self.calls - before
             if tries == 1:
                 raise
@@ -166,6 +198,9 @@ class ServiceApi(ABC):
             raise ApiError(
                 msg, retryable=error.retryable, status=error.status, retry_after=error.retry_after
             ) from error
+        else:
+            self._gives_no_answer = False
+            return answer
         finally:
             self.retries += self.calls - before - 1
 
@@ -211,13 +246,30 @@ class ServiceApi(ABC):
         """The error that an answer other than success becomes."""
         said = f' ("{words}")' if (words := self._said(answer)) else ""
         answered = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+        # A date is one of the service's clock.
+        wait = wait_asked_for(answer.headers.get("retry-after"), answer.now)
+        advice = self._advice(status, answer)
+        if is_temporary(status) and wait is not None and wait > LONGEST_WAIT:
+            minutes = wait.total_seconds() / 60
+            advice = f"{self.service} asks for a pause of {minutes:,.0f} minutes: run it again after that."
         return ApiError(
             f"{self.service}, {answer.call}: answered {answered}{said}. "
-            f"{self._untouched(answer.method, status)} {self._advice(status, answer)}",
+            f"{self._untouched(answer.method, status)} {advice}",
             retryable=is_temporary(status),
             status=status,
-            retry_after=wait_asked_for(answer.headers.get("retry-after"), datetime.now(UTC)),
+            retry_after=wait,
         )
+
+    def _wait_before(self, error: ApiError, elapsed: float) -> bool | timedelta:
+        """Whether to try again, and after how long where the service said so."""
+        if not error.retryable:
+            return False
+        if isinstance(error, _NoAnswerError):
+            # The tables of a run are read one after the other: what the first waited for in vain, the others do not.
+            return not self._gives_no_answer and not (error.only_soon and elapsed > SOON.total_seconds())
+        if not error.retry_after:
+            return True
+        return error.retry_after if error.retry_after <= LONGEST_WAIT else False
 
     def _untouched(self, method: str, status: int | None) -> str:
         if method == "GET":
@@ -239,40 +291,69 @@ class ServiceApi(ABC):
         call = f"{method} {path}{f'?{httpx.QueryParams(params)}' if params else ''}"
         self.calls += 1
         try:
-            response = self._client.request(method, path, params=params, json=body)
+            response, content = self._exchange(method, path, params, body)
         except httpx.RequestError as error:
             reason = printable(f"{type(error).__name__}: {error}".rstrip(": "), secret=self._key)
             msg = (
                 f"{self.service}, {call}: no usable answer ({reason}). {self._untouched(method, None)} "
                 f"Check the connection and {self.url_setting}, then run it again."
             )
-            raise ApiError(msg, retryable=True) from error
-        answer = self._answer(call, response)
+            raise _NoAnswerError(msg, only_soon=isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)) from error
+        answer = self._answer(call, response, content)
         status = self._status(answer)
         if status not in tolerate and not httpx.codes.is_success(status):
             raise self._refusal(status, answer)
         if method == "GET" and status not in tolerate and answer.body is None:
-            raise self.error(
-                call=call,
-                what=f"answered {status}, but {_unreadable(answer)}",
-                advice=f"A proxy or a sign-in page may be in between: check {self.url_setting}.",
-                status=status,
-            )
+            what, advice = self._unreadable(answer)
+            msg = f"{self.service}, {call}: answered {status}, but {what}. Nothing was written. {advice}"
+            raise _NoAnswerError(msg, only_soon=True, status=status)
         return answer
 
-    def _answer(self, call: str, response: httpx.Response) -> Answer:
+    def _exchange(
+        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Json | None
+    ) -> tuple[httpx.Response, bytes]:
+        """One request; an answer that goes on dripping is left, too: the timeout is about silence only."""
+        ends = time.monotonic() + self._answer_seconds
+        with self._client.stream(method, path, params=params, json=body) as response:
+            pieces = []
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                if time.monotonic() > ends:
+                    msg = f"the answer was not complete after {self._answer_seconds:.0f} s"
+                    raise httpx.ReadTimeout(msg, request=response.request)
+            return response, b"".join(pieces)
+
+    def _answer(self, call: str, response: httpx.Response, content: bytes) -> Answer:
         try:
-            body = orjson.loads(response.content)
+            body = orjson.loads(content)
         except orjson.JSONDecodeError:
             body = None
+        now = datetime.now(UTC)
+        told = _moment(response.headers.get("date")) or now
+        self.clock_ahead = told - now if abs(told - now) > CLOCK_TOLERANCE else timedelta(0)
+        text = content[: 20 * _SHOWN_CHARACTERS].decode(errors="replace")
+        if _is_page(response.headers):
+            title = _TITLE.search(text)
+            text = _TAG.sub(" ", title[1] if title else text)
         return Answer(
             call=call,
             method=response.request.method,
             status=response.status_code,
             body=body,
-            text=printable(response.content[: 20 * _SHOWN_CHARACTERS].decode(errors="replace"), secret=self._key),
+            text=printable(text, secret=self._key),
             headers=response.headers,
+            now=now + self.clock_ahead,
         )
+
+    def _unreadable(self, answer: Answer) -> tuple[str, str]:
+        """What came instead of JSON, and what to do; a page in words, but broken data not, for it may hold people's."""
+        if _is_page(answer.headers):
+            return (
+                f'with a web page ("{answer.text}")',
+                f"A proxy or a sign-in page may be in between: check {self.url_setting}.",
+            )
+        what = "with something that is no complete JSON" if answer.text else "with nothing in it"
+        return what, f"Run it again in a few minutes; if that stays, check {self.url_setting} and what is in between."
 
 
 def checked_key(key: str, *, setting: str, service: str) -> str:
@@ -329,6 +410,11 @@ class ApiResource(dg.ConfigurableResource["ApiResource"]):
         """How many of them were tried again."""
         return self._api.retries if self._api else 0
 
+    @property
+    def clock_ahead(self) -> timedelta:
+        """By how much the service's clock is ahead of ours, as its last answer said; zero within a minute."""
+        return self._api.clock_ahead if self._api else timedelta(0)
+
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Close the connections at the end of a run."""
         self.close()
@@ -344,22 +430,17 @@ class ApiResource(dg.ConfigurableResource["ApiResource"]):
         return (self.api_key.get_value() or "") if isinstance(self.api_key, dg.EnvVar) else self.api_key
 
 
-def _worth_another_try(error: Exception) -> bool | timedelta:
-    """Whether to try again, and after how long where the service said so."""
-    if not isinstance(error, ApiError) or not error.retryable:
-        return False
-    if not error.retry_after:
-        return True
-    return error.retry_after if error.retry_after <= LONGEST_WAIT else False
+def _is_page(headers: httpx.Headers) -> bool:
+    return "html" in headers.get("content-type", "")
 
 
-def _unreadable(answer: Answer) -> str:
-    """What came instead of JSON; a page in words, but broken data not, for it may hold people's."""
-    if not answer.text:
-        return "with nothing in it"
-    if "html" in answer.headers.get("content-type", ""):
-        return f'with a web page ("{answer.text}")'
-    return "with something that is no complete JSON"
+def _moment(header: str | None) -> datetime | None:
+    """An HTTP date; None when there is none that can be read."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _log_retry(details: RetryDetails) -> None:

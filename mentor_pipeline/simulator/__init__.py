@@ -7,6 +7,7 @@ world's methods let a person or a test change anything. The demo and the tests s
 from __future__ import annotations
 
 from mentor_pipeline.simulator.csv_import import ImportResult, RefusedRow
+from mentor_pipeline.simulator.faults import Fault
 from mentor_pipeline.simulator.generate import generate_world
 from mentor_pipeline.simulator.records import (
     Address,
@@ -26,6 +27,7 @@ __all__ = [
     "Behaviour",
     "Campaign",
     "Contact",
+    "Fault",
     "ImportResult",
     "Member",
     "MentorClass",

@@ -1,23 +1,28 @@
 """The simulator's own HTTP API under `/_simulator`: what a person does in the two services' pages.
 
-Uploading an import file, downloading an export, handing in a form, editing a contact, looking up the truth: for
-people who play with `make dev` and for other processes. It has no key: the server listens on this machine only.
-Neither real service has anything like it.
+Uploading an import file, downloading an export, handing in a form, editing a contact, looking up the truth, and letting
+calls go wrong: for people who play with `make dev` and for other processes. It has no key: the server listens on this
+machine only. Neither real service has anything like it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter, ValidationError
+
 from mentor_pipeline.simulator.csv_export import contacts_csv, file_name
+from mentor_pipeline.simulator.faults import Fault
 from mentor_pipeline.simulator.wire import Answer, Call, Endpoint
 from mentor_pipeline.simulator.world import WorldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mentor_pipeline.simulator.faults import FaultPlan
     from mentor_pipeline.simulator.world import World
 
+_FAULTS = TypeAdapter(list[Fault])
 _EDITABLE_LISTS = ("emails", "phones", "tags")
 _EDITABLE = (
     "external_id", "prefix", "first_name", "preferred_name", "middle_name", "last_name", "suffix", "gender", "note",
@@ -25,8 +30,12 @@ _EDITABLE = (
 )  # fmt: skip
 
 
-def endpoints() -> list[Endpoint]:
-    """The control endpoints."""
+def endpoints(faults: FaultPlan) -> list[Endpoint]:
+    """The control endpoints.
+
+    Args:
+        faults: the simulator's plan.
+    """
 
     def told(answer: Callable[[World, Call], Answer]) -> Callable[[World, Call], Answer]:
         def check(world: World, call: Call) -> Answer:
@@ -44,7 +53,19 @@ def endpoints() -> list[Endpoint]:
         Endpoint("simulator.submit", "POST", "/submissions", told(_submit)),
         Endpoint("simulator.edit", "PATCH", "/contacts/{id}", told(_edit)),
         Endpoint("simulator.truth", "GET", "/truth", told(_truth)),
+        Endpoint("simulator.faults", "GET", "/faults", lambda _world, _call: Answer(200, faults.told())),
+        Endpoint("simulator.set_faults", "PUT", "/faults", told(lambda _world, call: _set_faults(faults, call))),
     ]
+
+
+def _set_faults(faults: FaultPlan, call: Call) -> Answer:
+    try:
+        wanted = _FAULTS.validate_json(call.body)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return Answer(422, {"message": f"Expected a list of faults: {wrong}. The faults stay as they were."})
+    faults.set(*wanted)
+    return Answer(200, faults.told())
 
 
 def _status(world: World, _call: Call) -> Answer:

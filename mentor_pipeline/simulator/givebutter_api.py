@@ -72,7 +72,7 @@ def endpoints(key: str) -> list[Endpoint]:
     def guarded(answer: Callable[[World, Call], Answer]) -> Callable[[World, Call], Answer]:
         def check(world: World, call: Call) -> Answer:
             if call.headers.get("authorization") != f"Bearer {key}":
-                return Answer(401, {"message": "Unauthenticated."})
+                return refusal(401, "Unauthenticated.")
             return answer(world, call)
 
         return check
@@ -94,12 +94,17 @@ def _time(moment: datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000000Z") if moment else None
 
 
+def refusal(status: int, message: str) -> Answer:
+    """An error as Givebutter tells it."""
+    return Answer(status, {"message": message})
+
+
 def _not_found(what: str) -> Answer:
-    return Answer(404, {"message": f"No query results for model [{what}]."})
+    return refusal(404, f"No query results for model [{what}].")
 
 
 def _forbidden() -> Answer:
-    return Answer(403, {"message": "This action is unauthorized."})
+    return refusal(403, "This action is unauthorized.")
 
 
 def _invalid(errors: Mapping[str, list[str]]) -> Answer:
@@ -113,8 +118,10 @@ def _page(call: Call, total: int, rows: Callable[[int, int], Sequence[object]]) 
     """One page of a list; the links carry the page number and nothing else, as Laravel's do."""
     per_page = call.number("per_page", DEFAULT_PER_PAGE, at_least=1, at_most=MAX_PER_PAGE)
     page = call.number("page", 1, at_least=1)
-    start = (page - 1) * per_page
-    data = rows(start, start + per_page)
+    gone = min(total, call.rows_gone)
+    start = max(0, (page - 1) * per_page + call.rows_shifted)
+    data = rows(gone + start, gone + start + per_page)
+    total -= gone
     last = max(1, -(-total // per_page))
     return Answer(
         200,

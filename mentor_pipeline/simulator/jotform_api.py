@@ -35,7 +35,7 @@ def endpoints(key: str) -> list[Endpoint]:
             if call.headers.get("apikey") != key:
                 return _unauthorised(call)
             if world.behaviour.jotform_calls_left <= 0:
-                return _failure(429, "API-Limit exceeded")
+                return refusal(429, "API-Limit exceeded")
             world.behaviour.jotform_calls_left -= 1
             return answer(world, call)
 
@@ -63,12 +63,13 @@ def _envelope(world: World, content: object, **extra: object) -> Answer:
     )
 
 
-def _failure(status: int, message: str) -> Answer:
+def refusal(status: int, message: str) -> Answer:
+    """An error as Jotform tells it."""
     return Answer(status, {"responseCode": status, "message": message, "content": "", "duration": "3ms"})
 
 
 def _unauthorised(call: Call) -> Answer:
-    return _failure(401, f"You're not authorized to use ({call.endpoint.replace('.', '-')})")
+    return refusal(401, f"You're not authorized to use ({call.endpoint.replace('.', '-')})")
 
 
 def _clock(world: World, moment: datetime | None) -> str | None:
@@ -144,7 +145,7 @@ def _submissions(world: World, call: Call) -> Answer:
         return _unauthorised(call)
     conditions = _conditions(call.query.get("filter"))
     if conditions is None:
-        return _failure(400, "The filter is not valid")
+        return refusal(400, "The filter is not valid")
     offset, limit = (
         call.number("offset", 0, at_least=0),
         call.number("limit", DEFAULT_LIMIT, at_least=1, at_most=MAX_LIMIT),
@@ -161,7 +162,9 @@ def _submissions(world: World, call: Call) -> Answer:
         key=lambda row: (row[0][order] or "", row[0]["id"] or ""),
         reverse=call.query.get("direction", "DESC").upper() != "ASC",
     )
-    page = [_submission(columns, submission, form) for columns, submission in rows[offset : offset + limit]]
+    rows = rows[call.rows_gone :]
+    start = max(0, offset + call.rows_shifted)
+    page = [_submission(columns, submission, form) for columns, submission in rows[start : start + limit]]
     result_set: dict[str, object] = {"offset": offset, "limit": limit, "orderby": order, "count": len(page)}
     if conditions:
         result_set["filter"] = {f"{name}:{operator}": value for name, operator, value in conditions}

@@ -1,33 +1,40 @@
 """The HTTP server: both services and the control API on one port of this machine.
 
 Routes every request to its service's endpoint table, one place through which all calls pass (`Simulator.answer`),
-and keeps a log of the calls so that a test can say what was asked and how often. Runs in a daemon thread and is
-ready as soon as the `with` block begins. What the services say is in the `*_api` modules.
+and keeps a log of the calls so that a test can say what was asked and how often. Calls go wrong as the plan of faults
+says (`Simulator.faults`). Runs in a daemon thread and is ready as soon as the `with` block begins. What the services
+say is in the `*_api` modules.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
+import struct
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.client import responses
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY
 from mentor_pipeline.simulator import control_api, givebutter_api, jotform_api
+from mentor_pipeline.simulator.faults import Fault, FaultPlan
 from mentor_pipeline.simulator.wire import Answer, Call, Endpoint
 from mentor_pipeline.simulator.world import WorldError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from types import TracebackType
 
     from starlette.requests import Request
@@ -38,6 +45,9 @@ HOST: Final = "127.0.0.1"
 JOTFORM_PREFIX, GIVEBUTTER_PREFIX, CONTROL_PREFIX = "/jotform", "/givebutter/v1", "/_simulator"
 CALLS_KEPT: Final = 100_000
 _START_SECONDS: Final = 15.0
+_ALL_ROWS: Final = 10**9
+_DRIP_PIECES: Final = 20
+_TICK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +60,14 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """One call that was answered: which endpoint, with which query, and the status."""
+    """One call that came: which endpoint, with which query, the status it was answered with, and the fault it met."""
 
     endpoint: str
     method: str
     url: str
     query: dict[str, str]
     status: int
+    fault: str | None = None
 
 
 class Simulator:
@@ -69,7 +80,8 @@ class Simulator:
         control_url: base URL of the control API.
         jotform_key: the key that Jotform accepts.
         givebutter_key: the key that Givebutter accepts.
-        calls: the calls answered so far, oldest first.
+        calls: the calls that came so far, oldest first.
+        faults: what goes wrong; set it at any time.
     """
 
     def __init__(
@@ -80,6 +92,7 @@ class Simulator:
         jotform_key: str = "simulated-jotform-key",
         givebutter_key: str = "simulated-givebutter-key",
         rate_limit: RateLimit | None = None,
+        faults: Iterable[Fault] = (),
     ) -> None:
         """Prepare a server.
 
@@ -89,6 +102,10 @@ class Simulator:
             jotform_key: the key that Jotform accepts.
             givebutter_key: the key that Givebutter accepts.
             rate_limit: Givebutter's limit; none by default.
+            faults: what goes wrong; nothing by default.
+
+        Raises:
+            WorldError: a fault is for an endpoint that there is not.
         """
         self.world = world
         self.jotform_key = jotform_key
@@ -99,11 +116,16 @@ class Simulator:
         self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self.faults = FaultPlan()
         services = (
             (JOTFORM_PREFIX, jotform_api.endpoints(jotform_key)),
             (GIVEBUTTER_PREFIX, givebutter_api.endpoints(givebutter_key)),
-            (CONTROL_PREFIX, control_api.endpoints()),
+            (CONTROL_PREFIX, control_api.endpoints(self.faults)),
         )
+        self.faults.endpoints = [
+            endpoint.name for prefix, endpoints in services if prefix != CONTROL_PREFIX for endpoint in endpoints
+        ]
+        self.faults.set(*faults)
         self._app = Starlette(
             routes=[
                 Route(prefix + endpoint.path, self._receiver(endpoint), methods=[endpoint.method])
@@ -129,7 +151,12 @@ class Simulator:
             raise WorldError(msg) from error
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+            self._app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            date_header=False,  # uvicorn's own is up to a second old; ours may be off on purpose
         )
         self._server = _Server(config)
         self._thread = threading.Thread(
@@ -182,10 +209,37 @@ class Simulator:
 
     def answer(self, endpoint: Endpoint, call: Call) -> Answer:
         """Answer one call: every call to either service passes here, and is logged."""
+        fault = self.faults.met(call)
         with self.world.lock:
-            answer = self._too_many(call) or endpoint.answer(self.world, call)
-        self.calls.append(LoggedCall(call.endpoint, call.method, call.url, dict(call.query), answer.status))
+            answer = self._refused(call, fault) or self._too_many(call) or self._answered(endpoint, call, fault)
+        kind = fault.kind if fault else None
+        self.calls.append(LoggedCall(call.endpoint, call.method, call.url, dict(call.query), answer.status, kind))
+        return replace(answer, fault=fault)
+
+    def _refused(self, call: Call, fault: Fault | None) -> Answer | None:
+        """The error that a fault answers with; None when it lets the service answer."""
+        if fault is None or fault.kind not in {"hang", "web_page", "refused", "refused_in_body"}:
+            return None
+        words = fault.message or responses.get(fault.status, "Unknown Error")
+        if fault.kind == "web_page":
+            page = f"<html><head><title>{words}</title></head><body><h1>{words}</h1></body></html>"
+            return Answer(fault.status, page.encode(), media_type="text/html")
+        refusal = jotform_api.refusal if call.endpoint.startswith("jotform.") else givebutter_api.refusal
+        answer = refusal(fault.status, words)
+        if fault.kind == "refused_in_body":
+            answer = replace(answer, status=200)
+        if fault.seconds is not None:
+            until = format_datetime(_clock(fault) + timedelta(seconds=fault.seconds), usegmt=True)
+            answer = replace(answer, headers={"retry-after": until if fault.as_date else f"{fault.seconds:.0f}"})
         return answer
+
+    def _answered(self, endpoint: Endpoint, call: Call, fault: Fault | None) -> Answer:
+        """What the service answers; a fault may spoil its lists."""
+        if fault is not None and fault.kind == "rows_shifted":
+            call = replace(call, rows_shifted=fault.rows)
+        elif fault is not None and fault.kind in {"empty", "rows_gone"}:
+            call = replace(call, rows_gone=_ALL_ROWS if fault.kind == "empty" else fault.rows)
+        return endpoint.answer(self.world, call)
 
     def _too_many(self, call: Call) -> Answer | None:
         if self.rate_limit is None or not call.endpoint.startswith("givebutter."):
@@ -210,10 +264,55 @@ class Simulator:
                 request.headers,
                 await request.body(),
             )
-            answer = self.answer(endpoint, call)
-            return Response(answer.body(), answer.status, dict(answer.headers), answer.media_type)
+            return await self._sent(request, self.answer(endpoint, call))
 
         return receive
+
+    async def _sent(self, request: Request, answer: Answer) -> Response:
+        """The answer as it goes out, or does not."""
+        fault, body = answer.fault, answer.body()
+        headers = {"date": format_datetime(_clock(fault), usegmt=True), **answer.headers}
+        if fault is not None and fault.kind in {"drip", "reset"}:
+            sent = _dripping(body, fault.seconds or 0) if fault.kind == "drip" else self._broken_off(request, body)
+            headers["content-length"] = str(len(body))
+            return StreamingResponse(sent, answer.status, headers, answer.media_type)
+        if fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds or 0)
+        elif fault is not None and fault.kind == "hang":
+            while not (await request.is_disconnected() or self._is_stopping):
+                await asyncio.sleep(_TICK_SECONDS)
+        elif fault is not None and fault.kind == "cut_short":
+            body = body[: len(body) // 2]
+        return Response(body, answer.status, headers, answer.media_type)
+
+    async def _broken_off(self, request: Request, body: bytes) -> AsyncIterator[bytes]:
+        """Half of a body, then a reset of the connection."""
+        yield body[: len(body) // 2]
+        connections = self._server.server_state.connections if self._server else set()
+        for transport in [
+            one.transport for one in connections if getattr(one, "client", None) == request.scope["client"]
+        ]:
+            # Closed with a linger of zero, a socket sends a reset instead of a proper end.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        await asyncio.sleep(_TICK_SECONDS)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._server is None or self._server.should_exit
+
+
+def _clock(fault: Fault | None) -> datetime:
+    """The time by the service's clock."""
+    return datetime.now(UTC) + timedelta(seconds=fault.clock_ahead if fault else 0)
+
+
+async def _dripping(body: bytes, seconds: float) -> AsyncIterator[bytes]:
+    """A body in small pieces."""
+    size = max(1, math.ceil(len(body) / _DRIP_PIECES))
+    for start in range(0, len(body), size):
+        await asyncio.sleep(seconds / _DRIP_PIECES)
+        yield body[start : start + size]
 
 
 async def _no_such_endpoint(_request: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mentor_pipeline.simulator.faults import Fault
     from mentor_pipeline.simulator.world import World
 
 
@@ -30,6 +31,8 @@ class Call:
         query: the query's values.
         headers: by lower-cased name.
         body: the raw body.
+        rows_gone: how many rows at its front a list lacks (a fault).
+        rows_shifted: by how many rows a page begins too late (a fault).
     """
 
     endpoint: str
@@ -39,6 +42,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    rows_gone: int = 0
+    rows_shifted: int = 0
 
     def number(self, name: str, default: int, *, at_least: int, at_most: int | None = None) -> int:
         """A number of the query, held within limits; what is no number counts as the default."""
@@ -59,12 +64,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: `content` is sent as JSON, or as it is when it is bytes; None sends no body."""
+    """One answer: `content` is sent as JSON, or as it is when it is bytes; None sends no body.
+
+    `fault` is what goes wrong while it is sent.
+    """
 
     status: int
     content: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
+    fault: Fault | None = None
 
     def body(self) -> bytes:
         """The bytes to send."""

@@ -14,6 +14,7 @@ from mentor_pipeline.operator.imports import CONTACTS_SOURCE
 from mentor_pipeline.simulator import World
 from tests.acceptance.installation import installed
 from tests.builders import NOW, YEAR, contact, member, program, row, together
+from tests.checks.made_up import CHECKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,12 @@ def rows_of(table: str, count: int, **changes: Any) -> pl.DataFrame:
 
 def read_whole(table: str, count: int, **changes: Any) -> pl.DataFrame:
     return row("source_reads", source=SOURCES[table], full_row_count=count, **changes)
+
+
+@pytest.mark.parametrize("table", REQUIRED)
+def test_every_raw_table_has_the_check_and_it_blocks(table: str) -> None:
+    blocking = {spec.name: spec.blocking for spec in CHECKS[table].check_specs}
+    assert blocking["row_count_not_collapsed"]
 
 
 @pytest.mark.parametrize("table", SOURCES)

@@ -21,6 +21,7 @@ from tests.resources.scripted import Reply, Scripted
 
 KEY = "k3y-Of-Nobody-1f9c"
 NOW = datetime(2025, 10, 1, 12, tzinfo=UTC)
+SIGN_IN = b"<html><head><title>Sign in</title></head><body>Name: <input></body></html>"
 USER = Reply({"responseCode": 200, "message": "success", "content": {"username": "office"}, "limit-left": 9996})
 
 
@@ -116,7 +117,7 @@ class TestRetryAfter:
         hour = Reply({"message": "slow"}, 429, {"Retry-After": "3600"})
         with Scripted([hour, USER]) as server:
             client = jotform(server)
-            with pytest.raises(ApiError) as caught:
+            with pytest.raises(ApiError, match="asks for a pause of 60 minutes: run it again after that") as caught:
                 client.user()
         assert client.calls == 1
         assert caught.value.retry_after == timedelta(hours=1) > LONGEST_WAIT
@@ -145,20 +146,37 @@ class TestAnswersThatAreNone:
     @pytest.mark.parametrize(
         ("reply", "words"),
         [
-            (Reply(b"<html><title>Sign in</title></html>", headers={"content-type": "text/html"}), "a web page"),
-            (Reply(b'{"responseCode":200,"content":[{"id"'), "no complete JSON"),
-            (Reply(b""), "nothing in it"),
             (Reply([1, 2]), "without content, with a list"),
             (Reply({"hello": 1}), "an object of hello"),
-            (Reply(b"", 204), "nothing in it"),
         ],
     )
-    def test_a_200_that_is_no_answer_is_an_error_at_once(self, reply: Reply, words: str) -> None:
+    def test_json_that_is_no_answer_is_an_error_at_once(self, reply: Reply, words: str) -> None:
         with Scripted([reply, USER]) as server:
             client = jotform(server)
             with pytest.raises(ApiError, match=f"Jotform, GET /user.*{words}.*Nothing was written.*JOTFORM_BASE_URL"):
                 client.user()
         assert client.calls == 1
+
+    @pytest.mark.parametrize(
+        ("reply", "words"),
+        [
+            (Reply(SIGN_IN, headers={"content-type": "text/html"}), 'a web page \\("Sign in"\\)'),
+            (Reply(b"<h1>Sorry</h1> <p>busy", headers={"content-type": "text/html"}), 'a web page \\("Sorry busy"\\)'),
+            (Reply(b'{"responseCode":200,"content":[{"id"'), "no complete JSON"),
+            (Reply(b""), "nothing in it"),
+            (Reply(b"", 204), "nothing in it"),
+        ],
+    )
+    def test_what_is_no_json_is_asked_for_again(self, reply: Reply, words: str) -> None:
+        with Scripted([reply, USER]) as server:
+            client = jotform(server)
+            assert client.user() == {"username": "office"}
+        assert client.retries == 1
+        with Scripted([reply]) as server:
+            client = jotform(server)
+            with pytest.raises(ApiError, match=f"Jotform, GET /user.*{words}.*Nothing was written.*JOTFORM_BASE_URL"):
+                client.user()
+        assert client.calls == TRIES
 
     def test_broken_data_is_not_shown_for_people_are_in_it(self) -> None:
         broken = Reply(b'{"content":[{"answer":"Ada Alder"')

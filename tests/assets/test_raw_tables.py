@@ -1,0 +1,253 @@
+"""The raw assets when their source fails or shrinks: refused, and nothing lost, until a person says that it is right.
+
+Each run materialises the six raw assets together, over HTTP, into a real warehouse; what comes after them is not made.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mentor_pipeline.assets import givebutter, jotform
+from mentor_pipeline.checks.raw import REQUIRED
+from mentor_pipeline.definitions import build_resources
+from mentor_pipeline.operator.runs import environment
+from mentor_pipeline.simulator import World, generate_world
+from mentor_pipeline.simulator.faults import Fault
+from tests.acceptance.installation import installed
+from tests.builders import YEAR, program, row, together
+from tests.resources.fault_cases import CLOCK_IS_AHEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.acceptance.installation import Installation
+
+CONTACTS: Final = "raw_gb_full_contacts"
+MEMBERS: Final = "raw_gb_campaign_members"
+LISTS: Final = tuple(REQUIRED)
+ASSETS: Final = (
+    jotform.raw_mn_signups,
+    jotform.raw_mn_funds_setup,
+    jotform.raw_mn_training_signup,
+    jotform.raw_mn_partner_preference,
+    givebutter.raw_gb_campaign_members,
+    givebutter.raw_gb_full_contacts,
+)
+EVERYWHERE: Final = ("jotform.submissions", "givebutter.members", "givebutter.contacts")
+
+
+class Ran(NamedTuple):
+    """What a run of raw assets came to.
+
+    Attributes:
+        failures: message of each that failed, by asset.
+        warnings: what the run warned of.
+        before: the tables before it.
+        after: the tables after it.
+    """
+
+    failures: dict[str, str]
+    warnings: list[str]
+    before: dict[str, pl.DataFrame]
+    after: dict[str, pl.DataFrame]
+
+
+class Raw:
+    """An installation of which only the raw assets are made."""
+
+    def __init__(self, there: Installation) -> None:
+        self.there = there
+        self.world = there.world
+        self.faults = there.simulator.faults
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        keys = {**dict.fromkeys(LISTS[:4], "submission_id"), MEMBERS: "member_id", CONTACTS: "contact_id"}
+        with self.there.warehouse.reading() as reader:
+            return {
+                name: reader.read_or_empty(name).sort(key) for name, key in {**keys, "source_reads": "source"}.items()
+            }
+
+    def run(self, *assets: dg.AssetsDefinition, source: str = "full", allow_shrink: bool = False) -> Ran:
+        """Materialise assets (all six when none is named); contacts from this source."""
+        chosen = assets or ASSETS
+        config: dict[str, dict[str, Any]] = {asset.key.to_user_string(): {} for asset in chosen}
+        for name, values in config.items():
+            values["allow_shrink"] = allow_shrink
+            if name == CONTACTS:
+                values["source"] = source
+        before = self.tables()
+        with environment(self.there.variables), dg.DagsterInstance.ephemeral() as instance:
+            settings = self.there.settings()
+            result = dg.materialize(
+                chosen,
+                resources=build_resources(settings, settings.program_year()),
+                run_config={
+                    "ops": {name: {"config": values} for name, values in config.items()},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                instance=instance,
+                raise_on_error=False,
+            )
+            logged = instance.all_logs(result.run_id)
+        failures = {
+            str(event.step_key): str(event.step_failure_data.error.cause.message)  # type: ignore[union-attr]
+            for event in result.all_events
+            if event.is_step_failure
+        }
+        warnings = [entry.user_message for entry in logged if entry.dagster_event is None and entry.level == 30]
+        return Ran(failures, warnings, before, self.tables())
+
+
+def listed(table: pl.DataFrame) -> int:
+    return table.filter(pl.col("missing_since").is_null()).height
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
+    """Everything read once."""
+    world = generate_world(program(), seed=7, mentors=60, contacts=200)
+    with installed(tmp_path_factory.mktemp("raw") / "data", world) as there:
+        raw = Raw(there)
+        assert raw.run().failures == {}
+        yield raw
+
+
+@pytest.fixture
+def raw(made: Raw) -> Iterator[Raw]:
+    yield made
+    made.faults.set()
+
+
+def everywhere(kind: str, **how: Any) -> list[Fault]:
+    return [Fault.model_validate({"endpoint": name, "kind": kind, "times": None, **how}) for name in EVERYWHERE]
+
+
+class TestAllAtOnce:
+    """In the order of a bad day: the services list nothing, too little, really less, and everything again."""
+
+    def test_an_empty_answer_is_no_empty_source(self, raw: Raw) -> None:
+        raw.faults.set(*everywhere("empty"))
+        ran = raw.run()
+        assert set(ran.failures) == set(LISTS)
+        for table in LISTS:
+            assert refused(ran.failures[table], now=0, before=listed(ran.before[table])), ran.failures[table]
+        assert_same(ran)
+
+    def test_an_answer_that_lost_a_third_is_refused(self, raw: Raw) -> None:
+        raw.faults.set(
+            *everywhere("rows_gone", rows=15)[:2],
+            Fault(endpoint="givebutter.contacts", kind="rows_gone", rows=100, times=None),
+        )
+        ran = raw.run()
+        assert set(ran.failures) == set(LISTS)
+        assert refused(ran.failures[CONTACTS], now=100, before=200)
+        assert_same(ran)
+
+    def test_a_person_can_say_that_it_is_right(self, raw: Raw) -> None:
+        raw.faults.set(*everywhere("rows_gone", rows=15))
+        ran = raw.run(allow_shrink=True)
+        assert ran.failures == {}
+        for table in LISTS:
+            assert ran.after[table].height == ran.before[table].height
+            assert listed(ran.after[table]) == listed(ran.before[table]) - 15
+
+    @pytest.mark.slow
+    def test_rows_that_come_back_are_there_again(self, raw: Raw) -> None:
+        ran = raw.run()
+        assert ran.failures == {}
+        for table in LISTS:
+            assert listed(ran.after[table]) == ran.after[table].height == ran.before[table].height
+
+
+def refused(message: str, *, now: int, before: int) -> bool:
+    """Whether a message is the refusal of a list that shrank, and says how to take it all the same."""
+    return all(
+        words in message
+        for words in (
+            f"has {now} rows, but had {before} when it was last read whole",
+            "Nothing was written",
+            "--allow-shrink",
+            "allow_shrink: true",
+        )
+    )
+
+
+def assert_same(ran: Ran) -> None:
+    for name, table in ran.before.items():
+        assert ran.after[name].equals(table), name
+
+
+def test_the_first_full_list_is_held_against_the_contacts_known_from_files(raw: Raw) -> None:
+    """A partial export tells of contacts, but not how many there are."""
+    reads = raw.there.table("source_reads")
+    with raw.there.warehouse.write() as transaction:
+        unread = reads.filter(source="givebutter/contacts").with_columns(read_at=None, full_read_at=None)
+        transaction.upsert("source_reads", unread.with_columns(full_row_count=None))
+    raw.faults.set(Fault(endpoint="givebutter.contacts", kind="empty", times=None))
+    ran = raw.run(givebutter.raw_gb_full_contacts, source="api")
+    assert refused(ran.failures[CONTACTS], now=0, before=listed(ran.before[CONTACTS]))
+    assert_same(ran)
+
+
+class TestOneByOne:
+    @pytest.fixture
+    def linked(self, raw: Raw) -> list[int]:
+        """Contacts that are linked to mentors."""
+        contact_ids = list(raw.world.active_ids())[-20:]
+        links = [
+            row("contact_links", year=YEAR, mn_id=f"{number:04d}", gb_contact_id=contact_id)
+            for number, contact_id in enumerate(contact_ids, start=1)
+        ]
+        with raw.there.warehouse.write() as transaction:
+            transaction.replace("contact_links", together(*links), year=YEAR)
+        return contact_ids
+
+    @pytest.mark.slow
+    def test_a_few_that_are_gone_are_marked(self, raw: Raw, linked: list[int]) -> None:
+        gone = linked[:2]
+        raw.faults.set(*(not_found(contact_id) for contact_id in gone))
+        ran = raw.run(givebutter.raw_gb_full_contacts, source="refresh")
+        assert ran.failures == {}
+        missing = ran.after[CONTACTS].filter(pl.col("missing_since").is_not_null())
+        assert set(missing["contact_id"]) & set(linked) == set(gone)
+
+    def test_many_that_are_gone_at_once_are_not_believed(self, raw: Raw, linked: list[int]) -> None:
+        raw.faults.set(*(not_found(contact_id) for contact_id in linked[5:]))
+        there = listed(raw.tables()[CONTACTS].filter(pl.col("contact_id").is_in(linked)))
+        still = 5 - (len(linked) - there)
+        ran = raw.run(givebutter.raw_gb_full_contacts, source="refresh")
+        assert refused(ran.failures[CONTACTS], now=still, before=there)
+        assert_same(ran)
+        ran = raw.run(givebutter.raw_gb_full_contacts, source="refresh", allow_shrink=True)
+        assert ran.failures == {}
+        assert ran.after[CONTACTS].height == ran.before[CONTACTS].height
+        gone = ran.after[CONTACTS].filter(pl.col("missing_since").is_not_null())["contact_id"]
+        assert set(gone) & set(linked) == set(linked[5:])
+
+
+def not_found(contact_id: int) -> Fault:
+    return Fault(endpoint="givebutter.contact", kind="refused", status=404, path={"id": str(contact_id)}, times=None)
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_ahead_costs_no_edit(tmp_path: Path) -> None:
+    """Givebutter lists what was updated by its own clock: here ours is three hours ahead of it."""
+    three_hours = timedelta(hours=3)
+    world = World.empty(program(), clock=lambda: datetime.now(UTC) - three_hours)
+    contact_id = world.add_contact(first_name="Wren", last_name="Alder")
+    with installed(tmp_path / "data", world) as there:
+        raw = Raw(there)
+        raw.faults.set(
+            Fault(endpoint="givebutter.*", kind="clock", clock_ahead=-three_hours.total_seconds(), times=None)
+        )
+        first = raw.run(givebutter.raw_gb_full_contacts)
+        world.edit_contact(contact_id, prefix="Birdie")
+        second = raw.run(givebutter.raw_gb_full_contacts, source="api")
+    assert first.warnings == [CLOCK_IS_AHEAD.replace("…", "180")]
+    assert second.after[CONTACTS]["prefix"].to_list() == ["Birdie"]
