@@ -1,7 +1,7 @@
 """The code location: everything put together in one function, with overrides for tests and commands.
 
-Here alone is decided which warehouse and which executor are used. Loading reads the environment, `.env` and the year
-file, and nothing else: no network, no database.
+Which executor is used is decided in `executors`, which warehouse in `resources.open_warehouse`. Loading reads the
+environment, `.env` and the year file, and nothing else: no network, no database.
 """
 
 import os
@@ -15,16 +15,18 @@ from mentor_pipeline.assets import decisions, export, givebutter, jotform, ledge
 from mentor_pipeline.checks import export as export_checks
 from mentor_pipeline.checks import mentors as mentor_checks
 from mentor_pipeline.checks import raw as raw_checks
+from mentor_pipeline.executors import choose_executor
 from mentor_pipeline.jobs import import_contacts, jobs
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.givebutter import GivebutterResource
-from mentor_pipeline.resources.io_managers import DuckDBIOManager
+from mentor_pipeline.resources.io_managers import WarehouseIOManager
 from mentor_pipeline.resources.jotform import JotformResource
 from mentor_pipeline.resources.notifier import Notifier
+from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.resources.run_guard import RunGuard
 from mentor_pipeline.schedules import build_schedules
 from mentor_pipeline.sensors.alerts import failed_check_alert, run_failure_alert
 from mentor_pipeline.sensors.inbox import build_inbox_sensor
+from mentor_pipeline.sensors.waiting import waiting_alert
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, ProgramYear, Settings, load_environment
 
 _ASSETS: Final = (decisions, jotform, givebutter, mentors, quality, outreach, export, upkeep)
@@ -32,14 +34,14 @@ _ASSETS: Final = (decisions, jotform, givebutter, mentors, quality, outreach, ex
 
 def build_resources(settings: Settings, program: ProgramYear) -> dict[str, Any]:
     """The resources by key; the keys of the services stay in the environment."""
-    warehouse = DuckDBWarehouse(settings.warehouse_path)
-    guard = RunGuard(data_dir=str(settings.data_dir), warehouse=warehouse, program=program)
+    warehouse = open_warehouse(settings)
+    guard = RunGuard(warehouse=warehouse, program=program)
     return {
         "settings": settings,
         "program": program,
         "warehouse": warehouse,
         "run_guard": guard,
-        "io_manager": DuckDBIOManager(year=program.year, warehouse=warehouse, guard=guard),
+        "io_manager": WarehouseIOManager(year=program.year, warehouse=warehouse, guard=guard),
         "jotform": JotformResource(api_key=dg.EnvVar(JOTFORM_KEY), base_url=settings.jotform_base_url),
         "givebutter": GivebutterResource(
             api_key=dg.EnvVar(GIVEBUTTER_KEY),
@@ -67,6 +69,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     settings = Settings.load()
     program = settings.program_year()
     assets = dg.load_assets_from_modules(_ASSETS)
+    all_resources = {**build_resources(settings, program), **(resources or {})}
     sensor_status = dg.DefaultSensorStatus.RUNNING if settings.schedules_on else dg.DefaultSensorStatus.STOPPED
     return dg.Definitions(
         assets=[*_with_code_references(assets), *ledgers.specs],
@@ -77,9 +80,10 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             build_inbox_sensor(import_contacts, default_status=sensor_status),
             run_failure_alert,
             failed_check_alert,
+            waiting_alert,
         ],
-        resources={**build_resources(settings, program), **(resources or {})},
-        executor=dg.in_process_executor,
+        resources=all_resources,
+        executor=choose_executor(settings, all_resources["run_guard"]),
     )
 
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 JOTFORM_KEY: Final = "JOTFORM_API_KEY"
 GIVEBUTTER_KEY: Final = "GIVEBUTTER_API_KEY"
 ALERT_WEBHOOK: Final = "MENTOR_PIPELINE_ALERT_WEBHOOK"
+DATABASE_URL: Final = "MENTOR_PIPELINE_DATABASE_URL"
+CELERY_BROKER: Final = "MENTOR_PIPELINE_CELERY_BROKER"
+ALERT_SMTP_URL: Final = "MENTOR_PIPELINE_ALERT_SMTP_URL"
 MESSAGE_COLUMNS: Final = ("message_text", "message_email")
 
 
@@ -76,7 +79,19 @@ class Settings(BaseSettings):
     config_dir: Path = Field(default_factory=packaged_config_dir, description="Folder of the year files.")
     data_dir: Path = Field(default=Path("data"), description="Warehouse, inbox, exports, Dagster's home.")
     database_url: str | None = Field(default=None, repr=False, description="postgresql:// URL; DuckDB when unset.")
+    executor: Literal["in_process", "multiprocess", "celery", "k8s"] = Field(
+        default="in_process", description="Where the steps of scheduled runs are executed."
+    )
+    celery_broker: str | None = Field(
+        default=None, repr=False, description="amqp:// URL of the Celery workers' broker."
+    )
     alert_webhook: str | None = Field(default=None, repr=False, description="Slack-compatible URL; none when unset.")
+    alert_smtp_url: str | None = Field(default=None, repr=False, description="Mail server of the alerts.")
+    alert_from: str | None = Field(default=None, description="Sender of the alerts' mails.")
+    alert_to: str | None = Field(default=None, description="Who gets them: addresses, with commas between.")
+    keep_answers_days: int | None = Field(
+        default=None, ge=1, description="Days for which the forms' raw answers are kept; for ever when unset."
+    )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
     schedules_on: bool = Field(
         default=False, description="Schedules and the inbox sensor run until stopped in the UI; `dev` sets this."
@@ -96,9 +111,33 @@ class Settings(BaseSettings):
             settings = cls()
         except ValidationError as error:
             raise ConfigError(faults("The environment (or .env) has faults", error)) from error
+        settings._refuse_half_a_mail()
         return settings.model_copy(
             update={"data_dir": settings.data_dir.absolute(), "config_dir": settings.config_dir.absolute()}
         )
+
+    def _refuse_half_a_mail(self) -> None:
+        """Refuse a mail server without sender or receivers; its address is a secret, so no message shows it."""
+        if not self.alert_smtp_url:
+            return
+        from mentor_pipeline.domain.normalise import normalise_email  # noqa: PLC0415 - it takes long to load
+
+        lines = [
+            f"  MENTOR_PIPELINE_{name}: expected {expected} (found: {found!r:.80})"
+            for name, expected, found, addresses in (
+                ("ALERT_FROM", "an e-mail address", self.alert_from, [self.alert_from or ""]),
+                ("ALERT_TO", "e-mail addresses, with commas between", self.alert_to, self.alert_recipients or [""]),
+            )
+            if not all(map(normalise_email, addresses))
+        ]
+        if lines:
+            title = f"{ALERT_SMTP_URL} is set, but the alerts' mails are not; nothing was read or changed:"
+            raise ConfigError("\n".join([title, *lines]))
+
+    @property
+    def alert_recipients(self) -> list[str]:
+        """Addresses to which alerts are mailed."""
+        return [address.strip() for address in (self.alert_to or "").split(",") if address.strip()]
 
     @property
     def warehouse_path(self) -> Path:
@@ -170,6 +209,7 @@ class GivebutterYear(_Part):
     campaign_tags: Annotated[list[Text], Field(min_length=1)]
     school_domains: Annotated[list[Text], Field(min_length=1)]
     preferred_name_field: Literal["prefix", "preferred_first_name"] = "prefix"
+    account_id: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _tags_that_can_be_told_apart(self) -> GivebutterYear:

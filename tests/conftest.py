@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a data folder and an empty warehouse in it."""
+"""Fixtures of all tests: a data folder, and an empty warehouse of each kind."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
+from tests.postgres import running_postgres
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mentor_pipeline.resources.warehouse import Warehouse
+    from tests.postgres import Postgres
 
 # On a fresh clone the first text that Hypothesis draws takes seconds: it makes its table of characters then. How long
 # an example takes says nothing on a machine that other tests keep busy.
 settings.register_profile("project", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a warehouse promises is tested on each database; what is built upon it, on Postgres only as slow tests."""
+    for item in items:
+        values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if values.get("warehouse") == "postgres" and "resources" not in item.path.parts:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +45,27 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture(params=["duckdb"])
-def warehouse(request: pytest.FixtureRequest, data_dir: Path) -> Warehouse:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A Postgres server for all tests of this process; started by the first that asks for it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def duckdb_warehouse(data_dir: Path) -> DuckDBWarehouse:
+    """An empty warehouse in a DuckDB file."""
+    return DuckDBWarehouse(data_dir / "mentors.duckdb", busy_timeout_s=10)
+
+
+@pytest.fixture
+def postgres_warehouse(postgres: Postgres) -> PostgresWarehouse:
+    """An empty warehouse on a Postgres server."""
+    return PostgresWarehouse(postgres.empty("test"), busy_timeout_s=10)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     """An empty warehouse; every test that takes it runs on each database."""
-    makers = {"duckdb": lambda: DuckDBWarehouse(data_dir / "mentors.duckdb", busy_timeout_s=10)}
-    return makers[request.param]()
+    made: Warehouse = request.getfixturevalue(f"{request.param}_warehouse")
+    return made

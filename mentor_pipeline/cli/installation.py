@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mentor_pipeline.errors import ConfigError
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.settings import Settings, load_environment
 
 if TYPE_CHECKING:
@@ -36,13 +36,7 @@ def installation() -> Installation:
     """
     load_environment()
     settings = Settings.load()
-    if settings.database_url:
-        msg = (
-            "MENTOR_PIPELINE_DATABASE_URL is set, but this version keeps its tables in DuckDB only. Nothing was read "
-            "or changed. Unset it."
-        )
-        raise ConfigError(msg)
-    return Installation(settings, settings.program_year(), DuckDBWarehouse(settings.warehouse_path))
+    return Installation(settings, settings.program_year(), open_warehouse(settings))
 
 
 def run_shown(

@@ -103,9 +103,10 @@ def _shown(report: Demo) -> list[RenderableType]:
     ]
     if refused:
         parts.append(show.grid("\nRefused rows", ["line>", "who", "why"], refused))
+    files = [path for path in [*report.files, report.data_dir / "mentors.duckdb"] if path.exists()]
     parts += [
         Text(f"\nGroups of duplicate contacts: {report.duplicate_groups:,}"),
-        Text("\n".join(["Files:", *(f"  {path}" for path in [*report.files, report.data_dir / "mentors.duckdb"])])),
+        Text("\n".join(["Files:", *(f"  {path}" for path in files)])),
         show.next_step(_look_at(report)),
     ]
     return parts

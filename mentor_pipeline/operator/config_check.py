@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from mentor_pipeline.domain.outreach import load_campaigns
 from mentor_pipeline.domain.submissions import configured_forms, require_questions
 from mentor_pipeline.errors import MentorPipelineError
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.givebutter import GivebutterResource
 from mentor_pipeline.resources.jotform import JotformResource
+from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings, configured_years, load_program_year
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def _writable(folder: Path) -> str:
 
 
 def _openable(settings: Settings) -> str:
-    warehouse = DuckDBWarehouse(settings.warehouse_path, busy_timeout_s=5.0)
-    if not settings.warehouse_path.exists():
+    warehouse = open_warehouse(settings, busy_timeout_s=5.0)
+    if not settings.database_url and not settings.warehouse_path.exists():
         return f"{warehouse.location} is not there yet; the first sync makes it"
     mentors = warehouse.counts(["mentors"])["mentors"]
     return f"{warehouse.location} opens; {mentors:,} mentors"

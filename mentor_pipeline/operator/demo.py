@@ -8,6 +8,7 @@ and the last sync must change nothing. It works in a folder of its own and delet
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import sys
@@ -22,9 +23,9 @@ from filelock import FileLock, Timeout
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
 from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
 from mentor_pipeline.operator.services import Services, WorldSize, simulated
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, holder
-from mentor_pipeline.settings import ALERT_WEBHOOK, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
+from mentor_pipeline.settings import ALERT_WEBHOOK, DATABASE_URL, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "demo"
 """The demo's folder in the data folder."""
+SCHEMA: Final = "mentor_pipeline_demo"
+"""The demo's schema in a Postgres database."""
 SERVICES_NAME: Final = ".services.json"
 """Where the simulated services answer while `dev` or a command serves them."""
 WORLD_NAME: Final = "world.json.gz"
@@ -141,15 +144,28 @@ def demo_folder(settings: Settings) -> Path:
 
 
 def demo_environment(folder: Path, program: ProgramYear, services: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which the demo's folder and the simulated services are used, and nothing of a real one."""
+    """The environment in which the demo's folder and the simulated services are used, and nothing of a real one.
+
+    With a Postgres database the tables are there, in a schema of the demo's own.
+    """
     return {
         **services,
         "MENTOR_PIPELINE_DATA_DIR": str(folder),
         "MENTOR_PIPELINE_YEAR": str(program.year),
-        "MENTOR_PIPELINE_DATABASE_URL": "",
+        DATABASE_URL: _database(),
         "DAGSTER_HOME": "",
         ALERT_WEBHOOK: "",
     }
+
+
+def _database() -> str:
+    """URL of the demo's schema in the configured database; empty where that is DuckDB."""
+    url = os.environ.get(DATABASE_URL, "")
+    if not url:
+        return ""
+    from mentor_pipeline.resources.postgres_warehouse import in_schema  # noqa: PLC0415 - not loaded without Postgres
+
+    return in_schema(url, SCHEMA)
 
 
 @contextmanager
@@ -233,6 +249,11 @@ def start_afresh(folder: Path) -> None:
     Raises:
         ConfigError: a run is changing it.
     """
+    url = _database()
+    if url:
+        from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse  # noqa: PLC0415
+
+        PostgresWarehouse(url).make_schema_anew(SCHEMA)
     running = holder(folder)
     if running is not None:
         msg = f"The demo's warehouse in {folder} is being changed by {running}. Wait until it has finished."
@@ -253,7 +274,7 @@ class _Play:
         self.program = program
         self.shown = shown
         self.report = Demo(data_dir=folder, world=folder / WORLD_NAME)
-        self.warehouse: Warehouse = DuckDBWarehouse(folder / "mentors.duckdb")
+        self.warehouse: Warehouse
 
     def play(self, size: WorldSize) -> Demo:
         with ExitStack() as stack:
@@ -261,7 +282,9 @@ class _Play:
                 services = stack.enter_context(simulated(self.report.world, self.program, size=size))
                 tell(f"{size.mentors:,} mentors, {services.contacts():,} contacts")
             stack.enter_context(environment(demo_environment(self.folder, self.program, services.environment)))
-            self._play_jobs(services, Settings.load())
+            settings = Settings.load()
+            self.warehouse = open_warehouse(settings)
+            self._play_jobs(services, settings)
         self._look()
         return self.report
 

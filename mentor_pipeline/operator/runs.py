@@ -32,7 +32,6 @@ from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tid
 from mentor_pipeline.resources.event_log import keep_engines
 from mentor_pipeline.resources.http import checked_key, checked_url
 from mentor_pipeline.resources.run_guard import BY_TAG, ROW_COUNT
-from mentor_pipeline.resources.writer_lock import holder
 from mentor_pipeline.sensors.inbox import FILE_TAG, LEDGER, SHA_TAG
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings, packaged_instance_file
 
@@ -620,13 +619,13 @@ def run_inbox(
     if not first:
         return InboxRun()
     time.sleep(settle_seconds)
-    alive = holder(settings.data_dir)
+    alive = warehouse.holders()
     planned = plan(
         observe(inbox, first),
         warehouse.read_or_empty(LEDGER),
         first,
         datetime.now(UTC),
-        live_run_id=alive.run_id if alive else None,
+        live_run_id=alive[0].run_id if alive else None,
     )
     tidy(inbox, planned)
     imported = []

@@ -325,7 +325,7 @@ class ServiceApi(ABC):
 
     def _answer(self, call: str, response: httpx.Response, content: bytes) -> Answer:
         try:
-            body = orjson.loads(content)
+            body = _without_nul(orjson.loads(content)) if b"\\u0000" in content else orjson.loads(content)
         except orjson.JSONDecodeError:
             body = None
         now = datetime.now(UTC)
@@ -428,6 +428,18 @@ class ApiResource(dg.ConfigurableResource["ApiResource"]):
     def _key(self) -> str:
         """The key itself, also where Dagster did not set the resource up (command line, tests)."""
         return (self.api_key.get_value() or "") if isinstance(self.api_key, dg.EnvVar) else self.api_key
+
+
+def _without_nul(value: Any) -> Any:
+    """The same without the character NUL, which says nothing and which no Postgres takes."""
+    match value:
+        case str():
+            return value.replace("\0", "")
+        case list():
+            return [_without_nul(one) for one in value]
+        case dict():
+            return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+    return value
 
 
 def _is_page(headers: httpx.Headers) -> bool:

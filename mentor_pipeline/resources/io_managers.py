@@ -12,7 +12,6 @@ import dagster as dg
 import polars as pl
 
 from mentor_pipeline.domain.findings import Computed
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.run_guard import ROW_COUNT, RunGuard
 from mentor_pipeline.resources.warehouse import Transaction, Warehouse
 from mentor_pipeline.tables import TABLES
@@ -94,12 +93,6 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         if found is not None:
             rows = found.with_columns(asset=pl.lit(asset))
             transaction.replace_slice(table, rows, {"asset": asset, "year": self.year})
-
-
-class DuckDBIOManager(WarehouseIOManager):
-    """The IO manager of the embedded default."""
-
-    warehouse: dg.ResourceDependency[DuckDBWarehouse]
 
 
 def _found(label: str, findings: pl.DataFrame | None, kind: str) -> Iterator[tuple[str, dict[str, int]]]:

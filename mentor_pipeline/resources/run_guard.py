@@ -2,24 +2,22 @@
 
 Dagster sets resources up before the first step and tears them down after the last, also when steps fail; that frame is
 all that is used here. What a run did is read from its own events, so no asset has to report it. The lock itself is in
-`writer_lock`; alerts on failed runs belong to the sensors.
+the `Warehouse`; alerts on failed runs belong to the sensors.
 """
 
 import getpass
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
 from mentor_pipeline.domain.findings import to_json
-from mentor_pipeline.errors import MentorPipelineError
+from mentor_pipeline.errors import MentorPipelineError, WarehouseError
 from mentor_pipeline.resources.warehouse import Warehouse
-from mentor_pipeline.resources.writer_lock import Holder, holder, writer_lock
+from mentor_pipeline.resources.writer_lock import Holder
 from mentor_pipeline.settings import ProgramYear
 
 BY_TAG: Final = "mentor_pipeline/by"
@@ -50,13 +48,11 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
     The IO manager depends on it; nothing else needs to. Sensors and readers never take it.
 
     Attributes:
-        data_dir: folder of the lock file.
-        warehouse: where `sync_log` is.
-        program: the year whose settings are kept in `sync_configs`; none where there is no year.
+        warehouse: where the lock and `sync_log` are.
+        program: the year that is locked, and whose settings are kept in `sync_configs`; none where there is no year.
         wait_s: how long to wait in line for other runs.
     """
 
-    data_dir: str
     warehouse: dg.ResourceDependency[Warehouse]
     program: dg.ResourceDependency[ProgramYear | None] = None  # type: ignore[assignment]
     wait_s: float = 3600.0
@@ -67,25 +63,48 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
 
         Raises:
             WarehouseBusyError: another run held the lock all the time; this one changed nothing.
+            WarehouseError: this is a step of a run whose process is gone.
         """
         run, instance, log = context.run, context.instance, context.log
         if run is None or instance is None or log is None:
-            msg = "RunGuard guards Dagster runs; code outside of runs uses writer_lock."
+            msg = "RunGuard guards Dagster runs; code outside of runs uses the warehouse's writer_lock."
             raise dg.DagsterInvariantViolationError(msg)
-        data_dir, by = Path(self.data_dir), triggered_by(run.tags)
-        current = holder(data_dir)
-        if current is not None and (current.pid, current.run_id) == (os.getpid(), run.run_id):
+        if any(holder.run_id == run.run_id for holder in self.warehouse.holders()):
             # Dagster sets a resource up once for every resource it is nested in; the first holds the lock for all.
+            # Where steps are executed in other processes, the one that hands them out holds it.
             yield self
             return
+        if not self.warehouse.read_or_empty("sync_log", columns=["id"]).filter(id=run.run_id).is_empty():
+            # A run begins once. The process that held the lock for it was killed, and this is a step left over. It does
+            # not wait in line: the worker it is on may be needed by the run that has the lock.
+            msg = (
+                f"Run {run.run_id[:8]} has begun before, in a process that is gone: this step was left over and not "
+                "begun. Nothing was read or changed. Start the job again."
+            )
+            raise WarehouseError(msg)
+        with self.around_steps(run, instance, log):
+            yield self
+
+    @contextmanager
+    def around_steps(
+        self, run: dg.DagsterRun, instance: dg.DagsterInstance, log: dg.DagsterLogManager
+    ) -> Iterator[None]:
+        """Hold the writer lock for a run, and keep its row in `sync_log`.
+
+        Raises:
+            WarehouseBusyError: another run held the lock all the time; this one changed nothing.
+        """
+        year, by = self.program.year if self.program else 0, triggered_by(run.tags)
 
         def report(other: Holder | None, waited: float) -> None:
             log.info("Waiting for the warehouse since %.0f s: %s", waited, other or "another run is starting")
 
-        with writer_lock(data_dir, run_id=run.run_id, job=run.job_name, by=by, wait_s=self.wait_s, on_wait=report):
+        with self.warehouse.writer_lock(
+            year=year, run_id=run.run_id, job=run.job_name, by=by, wait_s=self.wait_s, on_wait=report
+        ):
             row = self._begin(run, by)
             try:
-                yield self
+                yield
             finally:
                 self._end(row, instance)
 
@@ -103,8 +122,9 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
                 "started_at": now,
                 "run_id": run.run_id,
             }
-            # The lock is ours, so nobody else is running, whatever the log says.
-            left = log.filter(pl.col("status").eq("running") & pl.col("id").ne(run.run_id)).with_columns(
+            # Who holds no lock is not running, whatever the log says.
+            alive = [run.run_id, *(holder.run_id for holder in self.warehouse.holders())]
+            left = log.filter(pl.col("status").eq("running") & ~pl.col("id").is_in(alive)).with_columns(
                 status=pl.lit("failed"), finished_at=pl.lit(now), error_message=pl.lit("ended without finishing")
             )
             transaction.upsert("sync_log", left)

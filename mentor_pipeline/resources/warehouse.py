@@ -18,9 +18,10 @@ from mentor_pipeline.errors import WarehouseError
 from mentor_pipeline.tables import TABLES, Table, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from mentor_pipeline.resources.writer_lock import Holder
     from mentor_pipeline.tables import Type
 
 _NOTHING: Final = "Nothing was written."
@@ -36,10 +37,25 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _list(columns: Iterable[str], *, of: str = "") -> str:
+def listed(columns: Iterable[str], *, of: str = "") -> str:
     """Quoted column names with commas; `of` is the relation they belong to."""
     prefix = f"{of}." if of else ""
     return ", ".join(prefix + quoted(column) for column in columns)
+
+
+def same_key(spec: Table) -> str:
+    """The test that a stored row `t` and a staged row `k` have the same key."""
+    return " AND ".join(f"t.{quoted(column)} = k.{quoted(column)}" for column in spec.key)
+
+
+@contextmanager
+def naming(spec: Table) -> Iterator[None]:
+    """Name the table in an error of the database, whose own words often do not."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"Table {spec.name}.")
+        raise
 
 
 class Session(ABC):
@@ -55,13 +71,34 @@ class Session(ABC):
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run one statement and return the number of rows it touched."""
 
+    def define(self, statements: Sequence[str]) -> None:
+        """Run statements that make tables and say what they are."""
+        for statement in statements:
+            self.execute(statement)
+
     @abstractmethod
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """Run one query and return its rows."""
 
     @abstractmethod
-    def staged(self, frame: pl.DataFrame) -> AbstractContextManager[str]:
-        """Make a frame readable in SQL, under the name that is yielded."""
+    def staged(self, spec: Table, frame: pl.DataFrame) -> AbstractContextManager[str]:
+        """Make a frame of some of a table's columns readable in SQL, as the relation that is yielded."""
+
+    @abstractmethod
+    def merge(self, spec: Table, rows: pl.DataFrame) -> int:
+        """Insert rows, or put them in the place of those with the same key; rows that are stored already stay.
+
+        Returns:
+            Number of rows that are new or changed.
+        """
+
+    @abstractmethod
+    def claim(self, table: str, year: int | None = None) -> None:
+        """Keep other writers out of a year's rows, or of the whole table, until this transaction ends.
+
+        Called before a writer reads or writes them, so that what it read is still so when it writes. Nothing to do for
+        those who only read.
+        """
 
     def stored_columns(self, table: str) -> list[str]:
         """Columns of a stored table, in order; none when there is no such table."""
@@ -97,6 +134,7 @@ class Reader:
         """
         spec = TABLES[table]
         where = _year_slice(spec, year)
+        self._session.claim(table, year)
         stored = self._session.stored_columns(spec.name)
         if not stored:
             msg = f"Table {table} is not there yet: nothing has been stored in it. Run a sync first."
@@ -109,6 +147,7 @@ class Reader:
         """Read as `read` does; no rows, but the same columns, where the table has never been written."""
         spec = TABLES[table]
         where = _year_slice(spec, year)
+        self._session.claim(table, year)
         stored = self._session.stored_columns(spec.name)
         if not stored:
             return spec.empty() if columns is None else spec.empty().select(columns)
@@ -138,7 +177,7 @@ class Reader:
         wanted = [*spec.column_names, *further] if columns is None else list(columns)
         selected = [name for name in stored if name in wanted or name in spec.key]
         condition, values = _condition(where)
-        frame = self._session.fetch(f"SELECT {_list(selected)} FROM {quoted(spec.name)}{condition}", values)
+        frame = self._session.fetch(f"SELECT {listed(selected)} FROM {quoted(spec.name)}{condition}", values)
         return spec.conform(frame).sort(spec.key).select(wanted)
 
 
@@ -178,7 +217,7 @@ class Transaction(Reader):
         Raises:
             WarehouseError: the frame does not fit, or has rows outside the slice; the transaction writes nothing.
         """
-        spec, rows = self._prepared(table, frame)
+        spec, rows = self._conformed(table, frame)
         outside = rows.filter(
             ~pl.all_horizontal(pl.lit(value=True), *(pl.col(c).eq_missing(v) for c, v in where.items()))
         )
@@ -188,6 +227,9 @@ class Transaction(Reader):
                 f"{_named(outside.select(spec.key))}. {_NOTHING}"
             )
             raise WarehouseError(msg)
+        self._provide(spec, rows.columns)
+        year = where.get("year")
+        self._session.claim(table, year if isinstance(year, int) else None)
         condition, values = _condition(where)
         self._session.execute(f"DELETE FROM {quoted(table)}{condition}", values)
         self._insert(spec, rows)
@@ -205,18 +247,10 @@ class Transaction(Reader):
             WarehouseError: the frame does not fit; the transaction writes nothing.
         """
         spec, rows = self._prepared(table, frame)
-        with self._session.staged(rows.select(spec.key)) as keys:
-            stored = self._session.fetch(
-                f"SELECT {_list(rows.columns, of='t')} FROM {quoted(table)} t JOIN {keys} k ON {_same_key(spec)}"
-            )
-        # Comparing here and writing the difference is several times faster than writing everything: an hourly sync
-        # sees 49,000 contacts and changes a handful. (ON CONFLICT DO UPDATE takes minutes on DuckDB 2.0.)
-        changed = rows.join(spec.conform(stored), on=rows.columns, how="anti", nulls_equal=True)
-        if not changed.is_empty():
-            with self._session.staged(changed.select(spec.key)) as keys:
-                self._session.execute(f"DELETE FROM {quoted(table)} t USING {keys} k WHERE {_same_key(spec)}")
-            self._insert(spec, changed)
-        return changed.height
+        if rows.is_empty():
+            return 0
+        with naming(spec):
+            return self._session.merge(spec, rows)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Insert the rows whose key is not stored yet; stored rows are never changed.
@@ -228,7 +262,7 @@ class Transaction(Reader):
             WarehouseError: the frame does not fit; the transaction writes nothing.
         """
         spec, rows = self._prepared(table, frame)
-        known = f" WHERE NOT EXISTS (SELECT 1 FROM {quoted(table)} t WHERE {_same_key(spec)})"
+        known = f" WHERE NOT EXISTS (SELECT 1 FROM {quoted(table)} t WHERE {same_key(spec)})"
         return self._insert(spec, rows, known)
 
     def store(self, table: str, frame: pl.DataFrame, *, year: int) -> int:
@@ -243,7 +277,15 @@ class Transaction(Reader):
                 return self.append(table, frame)
 
     def _prepared(self, table: str, frame: pl.DataFrame) -> tuple[Table, pl.DataFrame]:
-        """Check a frame against the spec and make sure that the stored table has its columns."""
+        """Conform a frame, make sure that the stored table has its columns, and claim the years of its rows."""
+        spec, rows = self._conformed(table, frame)
+        self._provide(spec, rows.columns)
+        for year in rows["year"].unique().sort() if spec.has_year else [None]:
+            self._session.claim(table, year)
+        return spec, rows
+
+    def _conformed(self, table: str, frame: pl.DataFrame) -> tuple[Table, pl.DataFrame]:
+        """Check a frame against the spec."""
         spec = TABLES[table]
         try:
             rows = spec.conform(frame)
@@ -259,37 +301,42 @@ class Transaction(Reader):
         if not twice.is_empty():
             msg = f"Table {table}: {twice.height} keys occur more than once: {_named(twice)}. {_NOTHING}"
             raise WarehouseError(msg)
-        self._provide(spec, rows.columns)
         return spec, rows
 
     def _provide(self, spec: Table, columns: Sequence[str]) -> None:
         """Create the table, or add the columns that it lacks."""
-        table, native = quoted(spec.name), self._session.native_types
-        stored = self._session.stored_columns(spec.name)
+        if set(columns) <= set(self._session.stored_columns(spec.name)):
+            return
+        self._session.claim(spec.name)
+        stored = self._session.stored_columns(spec.name)  # another writer may have been faster
         new = [name for name in columns if name not in stored]
+        if not new:
+            return
+        table, native = quoted(spec.name), self._session.native_types
         definitions = [f"{quoted(name)} {native[spec.type_of(name)]}" for name in new]
         if not stored:
-            primary_key = f"PRIMARY KEY ({_list(spec.key)})"
-            self._session.execute(f"CREATE TABLE {table} ({', '.join([*definitions, primary_key])})")
-            self._session.execute(f"COMMENT ON TABLE {table} IS {literal(spec.description)}")
+            primary_key = f"PRIMARY KEY ({listed(spec.key)})"
+            statements = [
+                f"CREATE TABLE {table} ({', '.join([*definitions, primary_key])})",
+                f"COMMENT ON TABLE {table} IS {literal(spec.description)}",
+            ]
         else:
-            for definition in definitions:
-                self._session.execute(f"ALTER TABLE {table} ADD COLUMN {definition}")
-        for column in spec.columns:
-            if column.name in new:
-                name = f"{table}.{quoted(column.name)}"
-                self._session.execute(f"COMMENT ON COLUMN {name} IS {literal(column.description)}")
+            statements = [f"ALTER TABLE {table} ADD COLUMN {definition}" for definition in definitions]
+        statements += [
+            f"COMMENT ON COLUMN {table}.{quoted(column.name)} IS {literal(column.description)}"
+            for column in spec.columns
+            if column.name in new
+        ]
+        self._session.define(statements)
 
     def _insert(self, spec: Table, rows: pl.DataFrame, condition: str = "") -> int:
-        columns = _list(rows.columns)
-        with self._session.staged(rows) as staged:
-            try:
-                return self._session.execute(
-                    f"INSERT INTO {quoted(spec.name)} ({columns}) SELECT {columns} FROM {staged} k{condition}"
-                )
-            except Exception as error:
-                error.add_note(f"Table {spec.name}.")  # the database's own words often do not name it
-                raise
+        if rows.is_empty():
+            return 0
+        columns = listed(rows.columns)
+        with naming(spec), self._session.staged(spec, rows) as staged:
+            return self._session.execute(
+                f"INSERT INTO {quoted(spec.name)} ({columns}) SELECT {columns} FROM {staged} k{condition}"
+            )
 
 
 class Warehouse(ABC):
@@ -309,6 +356,38 @@ class Warehouse(ABC):
             WarehouseError: it cannot be opened, read or written.
         """
 
+    @abstractmethod
+    def writer_lock(
+        self,
+        *,
+        year: int,
+        run_id: str,
+        job: str,
+        by: str,
+        wait_s: float,
+        on_wait: Callable[[Holder | None, float], None],
+        report_every_s: float = 10.0,
+    ) -> AbstractContextManager[None]:
+        """Hold the writer lock for a run, waiting in line for it; it ends with the process at the latest.
+
+        Args:
+            year: the program year that the run changes. On Postgres runs of other years go on beside it.
+            run_id: the run that wants it; this and the next two are what others are told while it is held.
+            job: its job.
+            by: the schedule, sensor or person who started it.
+            wait_s: how long to wait at most.
+            on_wait: called about every `report_every_s` with the holder (None: not known) and the seconds waited.
+            report_every_s: see there.
+
+        Raises:
+            WarehouseBusyError: somebody else held it all the time.
+            WarehouseError: the lock cannot be asked for.
+        """
+
+    @abstractmethod
+    def holders(self) -> list[Holder]:
+        """The runs that hold a writer lock now; none when no run changes anything."""
+
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """Several reads of one moment, over one connection. Not for code that waits for anything else."""
@@ -319,7 +398,8 @@ class Warehouse(ABC):
     def write(self) -> Iterator[Transaction]:
         """Several writes in one transaction: all of them, or none if anything is raised inside.
 
-        Not for code that waits for anything else: nobody can read or write meanwhile.
+        What is read inside is still so when it is written. Not for code that waits for anything else: others wait
+        meanwhile (on DuckDB everybody, on Postgres writers of the same tables and years).
         """
         with self._session(write=True) as session:
             yield Transaction(session)
@@ -382,11 +462,6 @@ def _condition(where: Mapping[str, object]) -> tuple[str, list[object]]:
         return "", []
     tests = " AND ".join(f"{quoted(column)} = ${i}" for i, column in enumerate(where, start=1))
     return f" WHERE {tests}", list(where.values())
-
-
-def _same_key(spec: Table) -> str:
-    """The test that a stored row `t` and a staged row `k` have the same key."""
-    return " AND ".join(f"t.{quoted(column)} = k.{quoted(column)}" for column in spec.key)
 
 
 def _named(keys: pl.DataFrame, limit: int = 5) -> str:

@@ -1,17 +1,19 @@
-"""The writer lock: one run at a time changes the warehouse, and everybody can see which.
+"""The writer lock of a DuckDB warehouse: one run at a time changes it, and everybody can see which.
 
 A file lock beside the warehouse, held by the operating system for the life of the holder, so that a killed run leaves
-nothing behind; and a small JSON file that says who holds it. What a run does with the lock belongs to `run_guard`.
-Short transactions outside of runs (a decision, an edit) do not take it: the database keeps those apart by itself.
+nothing behind; and a small JSON file that says who holds it. What a run does with the lock belongs to `run_guard`;
+Postgres has locks of its own. Short transactions outside of runs (a decision, an edit) do not take it: the database
+keeps those apart by itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -36,10 +38,13 @@ class Holder:
     job: str
     since: datetime
     by: str
+    host: str = field(default_factory=socket.gethostname)
 
     def __str__(self) -> str:
         """In words, e.g. `run 0f3a9c21 of job sync (process 4711, hourly_sync, since 2025-11-09 06:00:00 UTC)`."""
-        return f"run {self.run_id[:8]} of job {self.job} (process {self.pid}, {self.by}, since {self.since:%F %T} UTC)"
+        there = "" if self.host == socket.gethostname() else f" on {self.host}"
+        process = f"process {self.pid}{there}"
+        return f"run {self.run_id[:8]} of job {self.job} ({process}, {self.by}, since {self.since:%F %T} UTC)"
 
 
 @contextmanager
@@ -77,12 +82,7 @@ def writer_lock(
         except Timeout as error:
             current, waited = _told(data_dir), time.monotonic() - started
             if waited >= wait_s:
-                msg = (
-                    f"Another run is changing the warehouse: {current or 'it has not said which yet'}. "
-                    f"Waited {waited:.0f} s. Nothing was read or changed. Wait until it has finished, or end it, and "
-                    "start this again."
-                )
-                raise WarehouseBusyError(msg) from error
+                raise waited_too_long(current, waited) from error
             on_wait(current, waited)
         except OSError as error:
             msg = f"The lock file {lock.lock_file} cannot be made: {error.strerror}. Nothing was read or changed."
@@ -93,6 +93,14 @@ def writer_lock(
     finally:
         (data_dir / HOLDER_NAME).unlink(missing_ok=True)
         lock.release()
+
+
+def waited_too_long(current: Holder | None, waited: float) -> WarehouseBusyError:
+    """Say to a run for whom it waited in vain."""
+    return WarehouseBusyError(
+        f"Another run is changing the warehouse: {current or 'it has not said which yet'}. Waited {waited:.0f} s. "
+        "Nothing was read or changed. Wait until it has finished, or end it, and start this again."
+    )
 
 
 def holder(data_dir: Path) -> Holder | None:

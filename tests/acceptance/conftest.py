@@ -1,8 +1,8 @@
-"""The installation that the stories begin with: a made-up world, synced once."""
+"""The installation that the stories begin with: a made-up world, synced once, on each database."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -14,13 +14,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.acceptance.installation import Installation
+    from tests.postgres import Postgres
+
+ON_POSTGRES_TOO: Final = {
+    "test_first_day", "test_every_hour", "test_new_mentor", "test_both_directions", "test_decisions",
+}  # fmt: skip
+"""Stories that `make test-slow` tells on Postgres too."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tell every story on DuckDB, and those of `ON_POSTGRES_TOO` on Postgres."""
+    if "database" in metafunc.fixturenames:
+        databases: list[object] = ["duckdb"]
+        story = metafunc.module.__name__.rpartition(".")[2]
+        if story in ON_POSTGRES_TOO:
+            databases.append(pytest.param("postgres", marks=pytest.mark.slow))
+        metafunc.parametrize("database", databases, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def database(request: pytest.FixtureRequest) -> Postgres | None:
+    """The Postgres server for the tables; None for DuckDB."""
+    return request.getfixturevalue("postgres") if request.param == "postgres" else None
+
+
+@pytest.fixture(scope="session")
+def synced(tmp_path_factory: pytest.TempPathFactory, database: Postgres | None) -> Iterator[Installation]:
     """A fresh installation after its first sync. Only read; `story` goes on from here."""
     world = generate_world(program(), seed=11, mentors=120, contacts=2200)
-    with installed(tmp_path_factory.mktemp("synced") / "data", world) as installation:
+    with installed(tmp_path_factory.mktemp("synced") / "data", world, postgres=database) as installation:
         installation.sync()
         yield installation
 

@@ -26,7 +26,7 @@ from mentor_pipeline.cli import (  # noqa: F401 - they add their commands to `ap
 )
 from mentor_pipeline.cli.app import app
 from mentor_pipeline.operator.runs import environment, run_inbox, run_job
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.simulator import Simulator, World
 from mentor_pipeline.tables import TABLES
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
     from mentor_pipeline.operator.runs import InboxRun, RunOutcome
+    from tests.postgres import Postgres
 
 APPEND_ONLY: Final = (
     "mentor_history",
@@ -50,6 +51,7 @@ APPEND_ONLY: Final = (
     "operator_actions",
     "contact_archive_log",
     "tag_log",
+    "forgotten",
 )
 
 
@@ -61,14 +63,18 @@ class Installation:
         world: what the simulated services hold.
         simulator: serves it.
         variables: the environment of every call.
+        postgres: the server that has its tables; None where they are in DuckDB.
     """
 
-    def __init__(self, data_dir: Path, simulator: Simulator, variables: dict[str, str]) -> None:
+    def __init__(
+        self, data_dir: Path, simulator: Simulator, variables: dict[str, str], postgres: Postgres | None = None
+    ) -> None:
         self.data_dir = data_dir
         self.world = simulator.world
         self.simulator = simulator
         self.variables = variables
-        self.warehouse = DuckDBWarehouse(self.settings().warehouse_path)
+        self.postgres = postgres
+        self.warehouse = open_warehouse(self.settings())
 
     def settings(self) -> Settings:
         with environment(self.variables):
@@ -131,19 +137,29 @@ def done(outcome: RunOutcome) -> RunOutcome:
 
 @contextmanager
 def installed(
-    data_dir: Path, world: World, *, year: int = YEAR, config_dir: Path | None = None
+    data_dir: Path,
+    world: World,
+    *,
+    year: int = YEAR,
+    config_dir: Path | None = None,
+    postgres: Postgres | None = None,
+    like: str | None = None,
 ) -> Iterator[Installation]:
-    """An installation with a Dagster home of its own, while the services answer."""
+    """An installation with a Dagster home of its own, while the services answer.
+
+    With a Postgres server its tables are in a new database there, which begins as a copy of the one `like` names.
+    """
     variables = {
         "MENTOR_PIPELINE_DATA_DIR": str(data_dir),
         "MENTOR_PIPELINE_YEAR": str(year),
         "MENTOR_PIPELINE_CONFIG_DIR": str(config_dir or ""),
-        "MENTOR_PIPELINE_DATABASE_URL": "",
+        "MENTOR_PIPELINE_DATABASE_URL": postgres.database(like) if postgres else "",
         "MENTOR_PIPELINE_ALERT_WEBHOOK": "",
+        "MENTOR_PIPELINE_ALERT_SMTP_URL": "",
         "DAGSTER_HOME": "",
     }
     with Simulator(world) as simulator:
-        yield Installation(data_dir, simulator, {**variables, **simulator.environment()})
+        yield Installation(data_dir, simulator, {**variables, **simulator.environment()}, postgres)
 
 
 @contextmanager
@@ -152,5 +168,6 @@ def going_on(there: Installation, folder: Path) -> Iterator[Installation]:
     data_dir, saved = folder / "data", folder / "world.json.gz"
     shutil.copytree(there.data_dir, data_dir)
     there.world.save(saved)
-    with installed(data_dir, World.load(saved)) as copy:
+    like = there.variables["MENTOR_PIPELINE_DATABASE_URL"]
+    with installed(data_dir, World.load(saved), postgres=there.postgres, like=like) as copy:
         yield copy

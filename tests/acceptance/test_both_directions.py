@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mentor_pipeline.simulator.csv_import import ImportResult
     from mentor_pipeline.simulator.records import Contact
     from tests.acceptance.installation import Installation
+    from tests.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(900)  # the whole story is played in the first test's setup
 
@@ -118,10 +119,10 @@ def edit_both_sides(world: World, submissions: dict[str, str], held: dict[str, C
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def both(tmp_path_factory: pytest.TempPathFactory, database: Postgres | None) -> Iterator[Both]:
     world = World.empty(PROGRAM)
     submissions = people(world)
-    with installed(tmp_path_factory.mktemp("both") / "data", world) as there:
+    with installed(tmp_path_factory.mktemp("both") / "data", world, postgres=database) as there:
         there.sync()
         runs = [state_of(there)]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
     from tests.acceptance.installation import Installation
+    from tests.postgres import Postgres
 
 COUNT: Final = 100
 SURE: Final = "0500"
@@ -42,7 +43,7 @@ def first_name(number: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
+def decided(tmp_path_factory: pytest.TempPathFactory, database: Postgres | None) -> Iterator[Decided]:
     world = World.empty(program())
     twins = {}
     for number in range(COUNT):
@@ -57,7 +58,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
     world.submit("signup", mn_id=SURE, name={"first": "Wren", "last": "Birch"}, phone="7065550299")
     world.add_contact(first_name="Wren", last_name="Birch", phones=["+17065550299"])
     folder = tmp_path_factory.mktemp("decisions")
-    with installed(folder / "data", world) as there:
+    with installed(folder / "data", world, postgres=database) as there:
         there.sync()
         at_first = tables(there)
         yield told(there, twins, at_first, folder)

@@ -21,7 +21,7 @@ ERROR_OF_FLAW = {"bad_phone": "invalid_phone", "bad_email": "invalid_email"}
 ERROR_OF_HOLD = {"placeholder_mn_id": "missing_mn_id", "shared_contact": "multiple_mentors_one_contact"}
 NOT_ON_THE_FIRST_DAY = {
     *("mentor_aliases", "csv_import_log", "contact_archive_log", "contact_release_plan", "tag_log"),
-    *("operator_actions", "sent_notes", "outreach_messages"),
+    *("operator_actions", "sent_notes", "outreach_messages", "forgotten"),
 }
 """Tables of which a first sync has nothing to tell: what people do, files, ids that change, campaigns that are off."""
 

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mentor_pipeline.resources.io_managers import DuckDBIOManager
+from mentor_pipeline.resources.io_managers import WarehouseIOManager
 from mentor_pipeline.resources.run_guard import RunGuard
 from tests.builders import YEAR, program
 from tests.checks.made_up import CHECKS, Checked
@@ -35,11 +35,11 @@ def check(warehouse: Warehouse, data_dir: Path) -> Check:
         def downstream() -> None:
             computed.append("downstream")
 
-        guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=0)
+        guard = RunGuard(warehouse=warehouse, wait_s=0)
         result = dg.materialize(
             [made_up, downstream, CHECKS[table]],
             resources={
-                "io_manager": DuckDBIOManager(year=YEAR, warehouse=warehouse, guard=guard),
+                "io_manager": WarehouseIOManager(year=YEAR, warehouse=warehouse, guard=guard),
                 "warehouse": warehouse,
                 "program": program(),
             },

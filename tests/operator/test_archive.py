@@ -22,6 +22,7 @@ from mentor_pipeline.settings import Settings
 from mentor_pipeline.simulator import Simulator, World
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, program, row, together
+from tests.postgres import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -296,7 +297,8 @@ def test_the_jobs(
     def run(job: str, op: str, **config: Any) -> RunOutcome:
         return run_job(job, Settings.load(), by="Ada", run_config={"ops": {op: {"config": config}}})
 
-    with environment({**simulator.environment(), "MENTOR_PIPELINE_DATA_DIR": str(data_dir)}):
+    there = {"MENTOR_PIPELINE_DATA_DIR": str(data_dir), "MENTOR_PIPELINE_DATABASE_URL": database_url(warehouse)}
+    with environment({**simulator.environment(), **there}):
         assert run("archive_duplicates", "archive_contacts").success
         assert archived_in(world) == set()
 

@@ -23,6 +23,7 @@ from mentor_pipeline.simulator import Simulator, World
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, mentor, program, row, together
 from tests.operator.test_archive import logged, states
+from tests.postgres import database_url
 from tests.resources.scripted import Reply, Scripted
 
 if TYPE_CHECKING:
@@ -358,7 +359,8 @@ def test_the_jobs(
     def run(job: str, op: str, **config: Any) -> RunOutcome:
         return run_job(job, Settings.load(), by="Ada", run_config={"ops": {op: {"config": config}}})
 
-    with environment({**simulator.environment(), "MENTOR_PIPELINE_DATA_DIR": str(data_dir)}):
+    there = {"MENTOR_PIPELINE_DATA_DIR": str(data_dir), "MENTOR_PIPELINE_DATABASE_URL": database_url(warehouse)}
+    with environment({**simulator.environment(), **there}):
         assert run("release_external_ids", "release_contacts").success
         assert held_in(world) == {**IDS, OWN: None}
         done = run("release_external_ids", "release_contacts", limit=2, apply=True)

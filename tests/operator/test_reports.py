@@ -12,7 +12,6 @@ from mentor_pipeline.cli.terminal import json_text
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
 from mentor_pipeline.operator import reports
 from mentor_pipeline.operator.reports import ChangeFilter, MatchCount, NothingSyncedError
-from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import Settings
 from tests.builders import NOW, YEAR, contact, mentor, program, row, together
 from tests.small_year import SECOND, conflict, run, store_small_year
@@ -70,14 +69,14 @@ def test_the_next_step_is_the_first_thing_that_needs_a_person(synced: Warehouse,
     synced.upsert("sync_conflicts", conflict("0042", "contact_selection", "high", status="resolved"))
     assert "import-contacts" in next_step(NOW + timedelta(days=2))
     assert "mentor-pipeline export" in next_step()
-    settings.exports_dir.mkdir()
+    settings.exports_dir.mkdir(parents=True)
     (settings.exports_dir / "givebutter-import-20251001T120000Z.csv").touch()
     assert next_step() == "Some values wait for a decision: `mentor-pipeline conflicts list`."
     synced.upsert("sync_conflicts", conflict("0001", "phone_mismatch", "medium", status="skipped"))
     assert next_step() == "Nothing needs doing."
     synced.append("sync_log", run("failed", NOW, status="failed", error_message="Jotform said no."))
     assert next_step().startswith("The last run failed")
-    with writer_lock(settings.data_dir, run_id="r", job="sync", by="Ada", wait_s=0, on_wait=lambda *_: None):
+    with synced.writer_lock(year=YEAR, run_id="r", job="sync", by="Ada", wait_s=0, on_wait=lambda *_: None):
         found = reports.status(synced, settings, program(), NOW)
         assert found.next_step.startswith("A run is under way")
         assert found.now_running is not None

@@ -24,7 +24,7 @@ from mentor_pipeline.operator.runs import (
 )
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.givebutter import GivebutterResource
-from mentor_pipeline.resources.io_managers import DuckDBIOManager
+from mentor_pipeline.resources.io_managers import WarehouseIOManager
 from mentor_pipeline.resources.run_guard import BY_TAG, RunGuard
 from mentor_pipeline.sensors.inbox import utc_now
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings, packaged_instance_file
@@ -81,14 +81,14 @@ def mn_changes() -> None: ...
 
 def built(data_dir: Path, *assets: Any, checks: Any = (), job: str = "rebuild") -> dg.Definitions:
     warehouse = DuckDBWarehouse(data_dir / "mentors.duckdb")
-    guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=0)
+    guard = RunGuard(warehouse=warehouse, wait_s=0)
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
         jobs=[dg.define_asset_job(job, selection=dg.AssetSelection.all())],
         resources={
             "warehouse": warehouse,
-            "io_manager": DuckDBIOManager(year=2025, warehouse=warehouse, guard=guard),
+            "io_manager": WarehouseIOManager(year=2025, warehouse=warehouse, guard=guard),
         },
         executor=dg.in_process_executor,
     )

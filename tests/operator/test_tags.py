@@ -21,6 +21,7 @@ from mentor_pipeline.settings import Settings
 from mentor_pipeline.simulator import Simulator, World
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, mentor, program, row, together
+from tests.postgres import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,7 +283,8 @@ def test_the_job(tagger: Tagger, world: World, simulator: Simulator, warehouse: 
         config_of_run = {"ops": {"push_own_tags": {"config": config}}}
         return run_job("push_tags", Settings.load(), by="Ada", run_config=config_of_run)
 
-    with environment({**simulator.environment(), "MENTOR_PIPELINE_DATA_DIR": str(data_dir)}):
+    there = {"MENTOR_PIPELINE_DATA_DIR": str(data_dir), "MENTOR_PIPELINE_DATABASE_URL": database_url(warehouse)}
+    with environment({**simulator.environment(), **there}):
         assert run().success
         assert held(world) == BEFORE
         one = run(apply=True, contact_ids=[MOVED], limit=5)

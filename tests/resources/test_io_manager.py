@@ -29,11 +29,11 @@ def returning(key: str, value: object, **options: Any) -> dg.AssetsDefinition:
 
 
 @pytest.fixture
-def run(warehouse: Warehouse, data_dir: Any) -> Any:
+def run(warehouse: Warehouse) -> Any:
     """Materialize assets into the warehouse."""
 
     def materialize(*assets: Any, year: int = 2025, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
-        guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=0)
+        guard = RunGuard(warehouse=warehouse, wait_s=0)
         return dg.materialize(
             list(assets),
             resources={

@@ -1,4 +1,4 @@
-"""Alerts reach the log and the webhook, over real HTTP, and none is lost when one of the two fails."""
+"""Alerts reach the log, the webhook and the mailboxes, over real HTTP and SMTP, and none is lost when one fails."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import dagster as dg
 import pytest
 
-from mentor_pipeline.errors import AlertLostError
+from mentor_pipeline.errors import AlertLostError, ConfigError
 from mentor_pipeline.resources.notifier import Alert, Notifier
-from mentor_pipeline.settings import ALERT_WEBHOOK, Settings
+from mentor_pipeline.settings import ALERT_SMTP_URL, ALERT_WEBHOOK, Settings
+from tests.resources.mailbox import PASSWORD, USER, Mailbox, trusted
 from tests.resources.scripted import Reply, Scripted
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def test_the_webhook_gets_what_slack_expects(settings: Settings, monkeypatch: py
         (asked,) = channel.asked
     assert (asked.method, asked.path) == ("POST", f"/{SECRET}")
     assert asked.body == {
-        "text": "sync failed.\n- raw_mn_signups: Jotform said no.\nStart it again.\nhttp://127.0.0.1:3000/runs/r1"
+        "text": "```\nsync failed.\n- raw_mn_signups: Jotform said no.\n```\nStart it again.\nhttp://127.0.0.1:3000/runs/r1"
     }
     assert [line["kind"] for line in lines(settings)] == ["run_failed"]
 
@@ -87,13 +89,21 @@ def test_the_webhook_gets_what_slack_expects(settings: Settings, monkeypatch: py
 def test_text_from_outside_can_neither_call_a_channel_nor_flood_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["Ada <!channel> & \x1b[31mCo\nsecond line", *(f"{number} {'x' * 5000}" for number in range(30))]
+    names = [
+        "Ada <!channel> & \x1b[31mCo\nsecond line",
+        "``` @all ![x](http://x.example.org) `",
+        *(f"{number} {'x' * 5000}" for number in range(30)),
+    ]
     with Scripted([Reply(b"ok")]) as channel:
         with notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
             told.tell(Alert("check_failed", "31 checks failed.", names, "Look.", "r1", "http://ui"), log)
         text = channel.asked[0].body["text"]
+    code, _, rest = text.removeprefix("```\n").partition("\n```\n")
+    assert "`" not in code
+    assert "- ''' @all ![x](http://x.example.org) '\n" in code
+    assert rest == "Look.\nhttp://ui"
     assert "- Ada &lt;!channel&gt; &amp; Co second line\n" in text
-    assert "- and 21 more\n" in text
+    assert "- and 22 more\n" in text
     assert len(text) < 12_000
     assert lines(settings)[0]["details"] == names
 
@@ -167,3 +177,157 @@ def test_the_webhook_is_shown_nowhere(settings: Settings, monkeypatch: pytest.Mo
         assert SECRET not in repr(told)
     assert SECRET not in repr(given)
     assert SECRET not in repr(Notifier.from_settings(given))
+
+
+# -- mail ------------------------------------------------------------------------------------------------------------
+
+LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
+
+
+def with_mail(settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch, to: str = "ada@example.org") -> Settings:
+    monkeypatch.setenv(ALERT_SMTP_URL, url)
+    monkeypatch.setenv("MENTOR_PIPELINE_ALERT_FROM", "mentors@example.org")
+    monkeypatch.setenv("MENTOR_PIPELINE_ALERT_TO", to)
+    return Settings.load().model_copy(update={"data_dir": settings.data_dir})
+
+
+def test_mails_have_the_whole_alert_for_everybody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Mailbox() as box:
+        to = "ada@example.org, ben@example.org"
+        with notifier(with_mail(settings, f"smtp://{box.place}", monkeypatch, to)) as told:
+            told.tell(ALERT, log)
+    (mail,) = box.got
+    assert (mail["From"], mail["To"], mail["X-Taken-For"]) == ("mentors@example.org", to, to)
+    assert mail["Subject"] == "[mentor-pipeline] sync failed."
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Date"].datetime.tzinfo is not None
+    assert mail["Message-ID"].endswith("@example.org>")
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().splitlines() == ALERT.text.splitlines()
+    assert [line["kind"] for line in lines(settings)] == ["run_failed"]
+
+
+def test_names_can_neither_add_headers_to_a_mail_nor_lines(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "Ada\r\nBcc: eve@example.org\r\n\r\n<b>Zoë\u202e\ud800</b> " + "x" * 5000
+    with Mailbox() as box, notifier(with_mail(settings, f"smtp://{box.place}", monkeypatch)) as told:
+        told.tell(Alert("check_failed", evil, [f"{evil}\r\n.\r\nQUIT"], "Look.", "r1", "http://ui"), log)
+    assert lines(settings)[0]["title"].startswith("Ada\r\nBcc: eve@example.org\r\n\r\n<b>Zoë\u202e\\ud800</b> ")
+    (mail,) = box.got
+    assert mail["Bcc"] is None
+    assert mail["X-Taken-For"] == "ada@example.org"
+    assert mail["Subject"].startswith("[mentor-pipeline] Ada Bcc: eve@example.org <b>Zoë </b> xxx")
+    assert len(mail["Subject"]) < 200
+    assert len(mail.get_content().splitlines()) == 4
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_password_goes_encrypted_to_a_server_that_is_known(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    certificate, authority = trusted(tmp_path)
+    with Mailbox(certificate=certificate, has_tls=scheme == "smtps", wants_login=True) as box:
+        given = with_mail(settings, f"{scheme}://{LOGIN}@{box.place}", monkeypatch)
+        with notifier(given) as told:
+            told.tell(ALERT, log)
+            assert box.got == []
+            assert "certificate is not trusted" in lines(settings)[1]["title"]
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+            told.tell(ALERT, log)
+            assert len(box.got) == 1
+            assert PASSWORD not in repr(told)
+        wrong = with_mail(settings, f"{scheme}://{quote(USER, safe='')}:{SECRET}@{box.place}", monkeypatch)
+        with notifier(wrong) as told:
+            told.tell(ALERT, log)
+        assert len(box.got) == 1
+    failure = lines(settings)[-1]
+    assert (failure["kind"], failure["run_id"]) == ("mail_failed", "r1")
+    assert "refused user name or password (535)" in failure["title"]
+    assert ALERT_SMTP_URL in failure["title"]
+    shown = caplog.text + settings.alerts_path.read_text() + repr(given) + repr(Notifier.from_settings(given))
+    for secret in (PASSWORD, quote(PASSWORD, safe=""), SECRET):
+        assert secret not in shown
+
+
+def test_a_password_is_not_sent_where_anybody_could_read_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Mailbox() as box, notifier(with_mail(settings, f"smtp://{LOGIN}@{box.place}", monkeypatch)) as told:
+        told.tell(ALERT, log)
+    assert box.got == []
+    assert "the password was not sent" in lines(settings)[1]["title"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries", "reason"),
+    [
+        (["451 later", "451 later", "250 OK"], 3, None),
+        (["451 later"], 3, "it answered 451"),
+        (["554 no"], 1, "it answered 554"),
+    ],
+)
+@pytest.mark.usefixtures("no_waiting")
+def test_a_mail_is_tried_again_where_that_can_help(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, answers: list[str], tries: int, reason: str | None
+) -> None:
+    with Mailbox(answers=answers) as box, notifier(with_mail(settings, f"smtp://{box.place}", monkeypatch)) as told:
+        told.tell(ALERT, log)
+    assert box.asked == tries
+    if reason is None:
+        assert [line["kind"] for line in lines(settings)] == ["run_failed"]
+    else:
+        assert reason in lines(settings)[1]["title"]
+
+
+def test_who_is_refused_is_named_and_the_others_get_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Mailbox(refused=("gone@example.org",)) as box:
+        given = with_mail(settings, f"smtp://{box.place}", monkeypatch, "ada@example.org,gone@example.org")
+        with notifier(given) as told:
+            told.tell(ALERT, log)
+    assert [mail["X-Taken-For"] for mail in box.got] == ["ada@example.org"]
+    assert "it refused gone@example.org (550)" in lines(settings)[1]["title"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_one_way_that_fails_keeps_no_alert_from_the_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Scripted([Reply(b"ok")]) as channel, Mailbox() as box:
+        both = with_mail(with_webhook(settings, channel.url, monkeypatch), f"smtp://{box.place}", monkeypatch)
+        with notifier(both) as told:
+            told.tell(ALERT, log)
+        assert (len(channel.asked), len(box.got)) == (1, 1)
+        place = box.place
+    settings.alerts_path.unlink()
+    settings.alerts_path.mkdir()
+    with Scripted([Reply(b"ok")]) as channel:
+        down = with_mail(with_webhook(settings, channel.url, monkeypatch), f"smtp://{place}", monkeypatch)
+        with notifier(down) as told:
+            told.tell(ALERT, log)
+        assert len(channel.asked) == 1
+    monkeypatch.delenv(ALERT_WEBHOOK)
+    with notifier(with_mail(settings, f"smtp://{place}", monkeypatch)) as told, pytest.raises(AlertLostError) as lost:
+        told.tell(ALERT, log)
+    assert "could not be mailed (no answer: ConnectionRefusedError)" in str(lost.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.example.org", f"smtp://mail.example.org:{SECRET}", f"https://u:{SECRET}@x.org", f"smtp://{SECRET}@x"]
+)
+def test_a_mail_server_that_is_none_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with notifier(with_mail(settings, url, monkeypatch)) as told:
+        told.tell(ALERT, log)
+    title = lines(settings)[1]["title"]
+    assert "expected smtps://user:password@host:465" in title
+    assert SECRET not in title
+
+
+def test_a_mail_server_without_sender_or_receivers_is_a_fault(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        with_mail(settings, f"smtp://{LOGIN}@mail.example.org", monkeypatch, "ada@example.org, ben")
+    assert "MENTOR_PIPELINE_ALERT_TO: expected e-mail addresses" in str(refused.value)
+    assert "ALERT_FROM" not in str(refused.value)
+    monkeypatch.delenv("MENTOR_PIPELINE_ALERT_FROM")
+    with pytest.raises(ConfigError, match="ALERT_FROM: expected an e-mail address") as refused:
+        Settings.load()
+    assert LOGIN not in str(refused.value)

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +15,20 @@ import pytest
 
 from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
-from mentor_pipeline.resources.io_managers import DuckDBIOManager
+from mentor_pipeline.resources.io_managers import WarehouseIOManager
+from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
 from mentor_pipeline.resources.run_guard import BY_TAG, RunGuard, sync_type, triggered_by
 from mentor_pipeline.resources.warehouse import Warehouse
-from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, Holder, holder
+from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, Holder
 from tests.resources.other_process import STARTED, locked, other_process
 
 
 @pytest.fixture
-def resources(warehouse: DuckDBWarehouse, data_dir: Path) -> dict[str, object]:
-    guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=0)
+def resources(warehouse: Warehouse) -> dict[str, object]:
+    guard = RunGuard(warehouse=warehouse, wait_s=0)
     return {
         "warehouse": warehouse,
-        "io_manager": DuckDBIOManager(year=2025, warehouse=warehouse, guard=guard),
+        "io_manager": WarehouseIOManager(year=2025, warehouse=warehouse, guard=guard),
     }
 
 
@@ -193,100 +195,106 @@ def test_rows_of_killed_runs_are_closed_by_the_next(resources: Any, warehouse: W
     assert (rows["done"]["status"], rows["done"]["finished_at"]) == ("completed", None)
 
 
+def test_the_row_of_another_years_run_is_not_closed(postgres_warehouse: PostgresWarehouse) -> None:
+    running = {"id": "alive", "status": "running", "sync_type": "automated", "started_at": STARTED}
+    postgres_warehouse.append("sync_log", pl.DataFrame([running]))
+    guard = RunGuard(warehouse=postgres_warehouse, wait_s=0)
+    io_manager = WarehouseIOManager(year=2025, warehouse=postgres_warehouse, guard=guard)
+    with locked(postgres_warehouse, year=2024, run_id="alive"):
+        assert dg.materialize([mentors], resources={"io_manager": io_manager}).success
+    assert [row["status"] for row in logged(postgres_warehouse)] == ["running", "completed"]
+
+
 # -- one run at a time ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("last", [mn_tasks, signups])
-def test_the_lock_is_held_for_the_whole_run_and_no_longer(resources: Any, data_dir: Path, last: Any) -> None:
-    held: list[Holder | None] = []
+def test_the_lock_is_held_for_the_whole_run_and_no_longer(resources: Any, warehouse: Warehouse, last: Any) -> None:
+    held: list[Holder] = []
 
     @dg.asset(name="sync_configs", deps=[last])
     def between(mentors: pl.DataFrame) -> None:
-        held.append(holder(data_dir))
+        held.extend(warehouse.holders())
 
-    first = dg.asset(name="form_links")(lambda: held.append(holder(data_dir)))
+    first = dg.asset(name="form_links")(lambda: held.extend(warehouse.holders()))
     result = dg.materialize(
         [first, mentors, last, between], resources=resources, tags={BY_TAG: "Ada"}, raise_on_error=False
     )
     assert held
     for seen in held:
-        assert seen is not None
         assert (seen.pid, seen.run_id, seen.by) == (os.getpid(), result.run_id, "Ada")
-    assert holder(data_dir) is None
-    assert not (data_dir / HOLDER_NAME).exists()
+    assert warehouse.holders() == []
 
 
-def test_a_guard_that_is_set_up_twice_holds_and_logs_once(warehouse: DuckDBWarehouse, data_dir: Path) -> None:
-    guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=0)
+def test_a_guard_that_is_set_up_twice_holds_and_logs_once(warehouse: Warehouse) -> None:
+    guard = RunGuard(warehouse=warehouse, wait_s=0)
 
     @dg.asset(name="mentors")
     def asks_for_the_guard_itself(guard: RunGuard) -> pl.DataFrame:
         return pl.DataFrame({"year": [2025], "mn_id": ["1"]})
 
     # Dagster sets a resource up for itself and again for each resource that it is nested in.
-    io_manager = DuckDBIOManager(year=2025, warehouse=warehouse, guard=guard)
+    io_manager = WarehouseIOManager(year=2025, warehouse=warehouse, guard=guard)
     result = dg.materialize([asks_for_the_guard_itself], resources={"guard": guard, "io_manager": io_manager})
     assert [(row["id"], row["status"]) for row in logged(warehouse)] == [(result.run_id, "completed")]
-    assert holder(data_dir) is None
+    assert warehouse.holders() == []
 
 
-def test_a_run_that_waited_too_long_changes_nothing(resources: Any, warehouse: DuckDBWarehouse) -> None:
-    with other_process("lock", warehouse.path) as process:
+def test_a_run_that_waited_too_long_changes_nothing(resources: Any, warehouse: Warehouse) -> None:
+    with other_process("lock", warehouse) as process:
         result = dg.materialize([mentors], resources=resources, raise_on_error=False)
         assert not result.success
-        assert str(process.pid) in str(holder(warehouse.path.parent))
+        assert [holder.pid for holder in warehouse.holders()] == [process.pid]
     assert not warehouse.table_exists("mentors")
     assert not warehouse.table_exists("sync_log")
 
 
-def test_a_run_gets_its_turn_when_the_other_is_killed(warehouse: DuckDBWarehouse, data_dir: Path) -> None:
-    guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse, wait_s=60)
-    io_manager = DuckDBIOManager(year=2025, warehouse=warehouse, guard=guard)
-    with other_process("lock", warehouse.path) as process:
+def test_a_run_gets_its_turn_when_the_other_is_killed(warehouse: Warehouse) -> None:
+    guard = RunGuard(warehouse=warehouse, wait_s=60)
+    io_manager = WarehouseIOManager(year=2025, warehouse=warehouse, guard=guard)
+    with other_process("lock", warehouse) as process:
         threading.Timer(0.3, process.kill).start()
         assert dg.materialize([mentors], resources={"io_manager": io_manager}).success
     assert warehouse.counts(["mentors"]) == {"mentors": 2}
 
 
-def test_who_waits_is_told_whom_for_and_gets_the_lock_next(warehouse: DuckDBWarehouse, data_dir: Path) -> None:
+def test_who_waits_is_told_whom_for_and_gets_the_lock_next(warehouse: Warehouse) -> None:
     told: list[Holder | None] = []
-    with other_process("lock", warehouse.path) as process:
+    with other_process("lock", warehouse) as process:
 
         def told_once(other: Holder | None, _: float) -> None:
             told.append(other)
             process.kill()
 
         asked = datetime.now(UTC)
-        with locked(data_dir, wait_s=60, on_wait=told_once, report_every_s=0.1):
-            current = holder(data_dir)
+        with locked(warehouse, wait_s=60, on_wait=told_once, report_every_s=0.1):
+            (current,) = warehouse.holders()
     first = told[0]
     assert first is not None
     assert (first.pid, first.run_id, first.job, first.by) == (process.pid, "0f3a9c21-run", "sync", "hourly_sync")
-    assert current is not None
     assert (current.pid, current.run_id, current.job, current.by) == (os.getpid(), "run-1", "sync", "Ada")
     assert first.since < asked < current.since
 
 
-def test_waiting_ends_with_the_holders_name(warehouse: DuckDBWarehouse, data_dir: Path) -> None:
+def test_waiting_ends_with_the_holders_name(warehouse: Warehouse) -> None:
     with (
-        other_process("lock", warehouse.path) as process,
+        other_process("lock", warehouse) as process,
         pytest.raises(WarehouseBusyError) as refused,
-        locked(data_dir, wait_s=0.2),
+        locked(warehouse, wait_s=0.2),
     ):
         pass
     assert f"run 0f3a9c21 of job sync (process {process.pid}, hourly_sync, since" in str(refused.value)
     assert "Nothing was read or changed." in str(refused.value)
 
 
-def test_two_runs_of_one_process_take_turns(data_dir: Path) -> None:
+def test_two_runs_of_one_process_take_turns(warehouse: Warehouse) -> None:
     inside: list[str] = []
 
     def work(name: str) -> Callable[[], None]:
         def run() -> None:
-            with locked(data_dir, run_id=name, wait_s=60):
+            with locked(warehouse, run_id=name, wait_s=60):
                 inside.append(name)
-                current = holder(data_dir)
-                assert current is not None
+                (current,) = warehouse.holders()
                 inside.append(current.run_id)
 
         return run
@@ -300,33 +308,39 @@ def test_two_runs_of_one_process_take_turns(data_dir: Path) -> None:
     assert sorted(inside[::2]) == ["0", "1", "2", "3"]
 
 
-def test_what_a_killed_holder_left_is_not_believed(data_dir: Path, warehouse: DuckDBWarehouse) -> None:
-    assert holder(data_dir) is None
-    assert not data_dir.exists()
-    with other_process("lock", warehouse.path) as process:
+def test_what_a_killed_holder_left_is_not_believed(warehouse: Warehouse) -> None:
+    with other_process("lock", warehouse) as process:
+        assert len(warehouse.holders()) == 1
         process.kill()
         process.wait()
-        assert (data_dir / HOLDER_NAME).exists()
-        assert holder(data_dir) is None
-        assert not (data_dir / HOLDER_NAME).exists()
+        for _ in range(50):  # a server sees a moment later that its client is gone
+            if not warehouse.holders():
+                break
+            time.sleep(0.1)
+        assert warehouse.holders() == []
 
 
-def test_lock_files_are_for_their_owner_only(data_dir: Path) -> None:
-    with locked(data_dir):
+def test_asking_for_holders_makes_no_folder(duckdb_warehouse: DuckDBWarehouse, data_dir: Path) -> None:
+    assert duckdb_warehouse.holders() == []
+    assert not data_dir.exists()
+
+
+def test_lock_files_are_for_their_owner_only(duckdb_warehouse: DuckDBWarehouse, data_dir: Path) -> None:
+    with locked(duckdb_warehouse):
         assert [(data_dir / name).stat().st_mode & 0o777 for name in (LOCK_NAME, HOLDER_NAME)] == [0o600, 0o600]
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("")
+def test_a_folder_that_cannot_be_made_is_said(duckdb_warehouse: DuckDBWarehouse, data_dir: Path) -> None:
+    data_dir.write_text("")
     with (
         pytest.raises(WarehouseError, match=r"data folder .* cannot be made: .*Nothing was read or changed"),
-        locked(tmp_path / "data"),
+        locked(duckdb_warehouse),
     ):
         pass
 
 
-def test_the_guard_is_not_for_code_outside_of_runs(warehouse: DuckDBWarehouse, data_dir: Path) -> None:
-    guard = RunGuard(data_dir=str(data_dir), warehouse=warehouse)
+def test_the_guard_is_not_for_code_outside_of_runs(warehouse: Warehouse) -> None:
+    guard = RunGuard(warehouse=warehouse)
     outside = dg.build_init_resource_context()
     with pytest.raises(dg.DagsterInvariantViolationError), guard.yield_for_execution(outside):
         pass

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mentor_pipeline import tables
+from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import WarehouseError
 from mentor_pipeline.tables import TABLES, Column, Table, Type
 from tests.resources.other_process import links, other_process
 
 if TYPE_CHECKING:
-    from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
     from mentor_pipeline.resources.warehouse import Warehouse
 
 EVERY_TYPE = Table(
@@ -264,7 +264,10 @@ def test_every_value_of_every_type_comes_back_as_it_was(
     with warehouse.write() as transaction:
         transaction.replace("every_type", frame)
         assert transaction.upsert("every_type", frame) == 0
-    assert_frame_equal(warehouse.read("every_type"), frame)
+    # JSON comes back as it was meant; Postgres does not keep how it was written.
+    in_one_form = pl.col("json").map_elements(lambda text: to_json(json.loads(text)), return_dtype=pl.String)
+    stored = warehouse.read("every_type")
+    assert_frame_equal(stored.with_columns(in_one_form), frame.with_columns(in_one_form))
 
 
 def test_the_value_strategies_cover_every_type() -> None:
@@ -359,14 +362,14 @@ def test_a_query_takes_parameters_and_cannot_write(warehouse: Warehouse) -> None
 
 def test_a_query_does_not_take_a_python_variable_for_a_table(warehouse: Warehouse) -> None:
     frame = mentors("1")
-    with pytest.raises(WarehouseError, match="frame does not exist"):
+    with pytest.raises(WarehouseError, match=r'frame"? does not exist'):
         warehouse.query("SELECT * FROM frame")
     assert frame.height == 1
 
 
-def test_a_killed_writer_leaves_the_old_rows(warehouse: DuckDBWarehouse) -> None:
+def test_a_killed_writer_leaves_the_old_rows(warehouse: Warehouse) -> None:
     warehouse.replace("mentor_aliases", links("1", note="old"), year=2025)
-    with other_process("write_half", warehouse.path) as process:
+    with other_process("write_half", warehouse) as process:
         process.kill()
         process.wait()
         assert warehouse.read("mentor_aliases", columns=["old_mn_id", "mn_id"]).rows() == [("1", "old")]
