@@ -66,5 +66,9 @@ class ExportRefusedError(MentorPipelineError):
     """No import file was written (contact data too old, unwritable folder, ...)."""
 
 
+class BackupError(MentorPipelineError):
+    """A backup cannot be written, read or put back; the tables are as they were."""
+
+
 class AlertLostError(MentorPipelineError):
-    """An alert reached nobody: neither the alert log nor the webhook took it."""
+    """An alert reached nobody: neither the alert log, nor the webhook, nor the mail server took it."""

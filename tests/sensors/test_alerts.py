@@ -79,7 +79,7 @@ class Office:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", pytest.param("sqlite", marks=pytest.mark.slow)])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Both keep events their own way; SQLite is what an installation has."""
     if request.param == "memory":
@@ -169,6 +169,50 @@ def test_assets_chosen_in_the_ui_have_no_job_to_name(office: Office) -> None:
     assert office.alerts[0]["title"].startswith("A run of chosen assets (started by ")
 
 
+HOURLY = {"dagster/schedule_name": "hourly_sync"}
+
+
+def failing(words: str, asset: str = "raw_mn_signups") -> dg.AssetsDefinition:
+    @dg.asset(name=asset)
+    def fails() -> None:
+        raise ApiError(words, retryable=False)
+
+    return fails
+
+
+ON_SQLITE = pytest.mark.parametrize("instance", ["sqlite"], indirect=True)
+IN_MEMORY = pytest.mark.parametrize("instance", ["memory"], indirect=True)
+
+
+@ON_SQLITE
+def test_a_schedule_that_fails_every_hour_is_told_once_until_it_is_worse_or_was_over(office: Office) -> None:
+    for hour in range(3):
+        office.run(failing(f"it said no at {hour}:00, after {hour} tries"), **HOURLY)
+        office.tick()
+    assert [alert["details"] for alert in office.alerts] == [["raw_mn_signups: it said no at 0:00, after 0 tries"]]
+    office.run(failing("it said no at 3:00, after 3 tries"), failing("it is down", "raw_mn_funds_setup"), **HOURLY)
+    office.tick()
+    office.run(failing("another word"), **HOURLY)
+    office.tick()
+    assert len(office.alerts) == 3
+    office.run(mentors, **HOURLY)
+    office.run(failing("another word"), **HOURLY)
+    office.tick()
+    assert len(office.alerts) == 4
+
+
+@IN_MEMORY
+def test_runs_that_people_and_the_inbox_start_are_told_each(office: Office) -> None:
+    """Each is about something of its own: a file, a contact."""
+    for number in range(2):
+        office.run(
+            failing(f"file {number} is no CSV"), job="import_contacts", **{"dagster/sensor_name": "inbox_sensor"}
+        )
+        office.run(failing(f"contact {number} is gone"), job="archive_duplicates", **{BY_TAG: "Ada"})
+    office.tick()
+    assert len(office.alerts) == 4
+
+
 # -- failed checks -------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +246,31 @@ def test_a_failed_check_of_a_failed_run_is_told_too(office: Office) -> None:
     office.run(mentors, check(), raw_mn_signups)
     office.tick()
     assert [alert["kind"] for alert in office.alerts] == ["run_failed", "check_failed"]
+
+
+@IN_MEMORY
+def test_a_check_that_goes_on_failing_is_told_once_until_another_fails_or_it_held(office: Office) -> None:
+    for _ in range(2):
+        office.run(mentors, check("first"))
+        office.tick()
+    assert len(office.alerts) == 1
+    office.run(mentors, check("first"), check("second"))
+    office.tick()
+    assert [alert["details"][0].split()[0] for alert in office.alerts] == ["first", "second"]
+    office.run(mentors, check("first", passed=True))
+    office.run(mentors, check("first"))
+    office.run(mentors, check("first", warn=True))
+    office.run(mentors, check("first"))
+    office.tick()
+    assert [alert["details"][0].split()[0] for alert in office.alerts] == ["first", "second", "first", "first"]
+
+
+@IN_MEMORY
+def test_a_cursor_of_earlier_times_is_gone_on_with(office: Office) -> None:
+    office.cursors["failed_check_alert"] = str(json.loads(office.cursors["failed_check_alert"] or "")["position"])
+    office.run(mentors, check())
+    office.tick()
+    assert len(office.alerts) == 1
 
 
 def test_what_failed_before_the_sensor_was_on_is_not_told(office: Office) -> None:
