@@ -752,6 +752,18 @@ note | text | Further words."""),
         Write.APPEND,
     ),
     Table(
+        "forgotten",
+        "Who was forgotten, when and by whom, and the numbers of what must not come back with the next sync. Append-only.",
+        _columns(f"""{_YEAR}
+mn_id | text | The id that the person had.
+source_table | text | mentors for the person; else the table whose row is not stored again (of contacts: only blank).
+source_id | text | The id; else submission id, member id or contact id.
+forgotten_at | timestamp | When.
+forgotten_by | text | Who did it."""),
+        ("year", "source_table", "source_id", "forgotten_at"),
+        Write.APPEND,
+    ),
+    Table(
         "csv_import_log",
         "Every file that was dropped or imported by hand, known by its content. Append-only but for its state.",
         _columns("""sha256 | text | Hash of the content.

@@ -284,3 +284,20 @@ def test_a_time_that_nothing_is_known_of_is_refused(here: Installed, time: str, 
     assert result.exit_code == code
     assert said in flat(result.stderr)
     assert result.stdout == ""
+
+
+# -- forgetting -------------------------------------------------------------------------------------------------------
+
+
+def test_forgetting_shows_first_what_it_takes_and_what_remains(here: Installed) -> None:
+    shown = CliRunner().invoke(app, ["forget", "MN5"])
+    assert shown.exit_code == 0, shown.output
+    for words in (
+        "Mentor 0005, Elsa Elm, would be forgotten (2025)", "raw_mn_signups", "Jotform keeps the submissions",
+        "Backups made before now", "mentor-pipeline forget 0005 --yes",
+    ):  # fmt: skip
+        assert words in shown.output
+    assert here.mentor("0005")["full_name"] == "Elsa Elm"
+    unknown = CliRunner().invoke(app, ["forget", "4711", "--yes"])
+    assert unknown.exit_code == 1
+    assert "No mentor of any year has the id '4711'. Nothing was changed." in unknown.stderr

@@ -19,6 +19,7 @@ from mentor_pipeline.assets.jotform import WholeReadConfig
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.findings import Computed
+from mentor_pipeline.domain.forgotten import LEDGER, blanked, without_forgotten
 from mentor_pipeline.domain.knowledge import Reading, learn, listed_count, mentor_contacts
 from mentor_pipeline.domain.shrink import guard_against_collapse
 from mentor_pipeline.errors import ConfigError
@@ -72,7 +73,11 @@ def raw_gb_campaign_members(
             percent=program.matching.collapse_below_percent,
             allow_shrink=config.allow_shrink,
         )
-    listed = member_rows(members, year=program.year, campaign_id=campaign.campaign_id)
+    listed = without_forgotten(
+        member_rows(members, year=program.year, campaign_id=campaign.campaign_id),
+        warehouse.read_or_empty(LEDGER),
+        "raw_gb_campaign_members",
+    )
     context.add_output_metadata(
         {
             "campaign": f"{campaign.title} ({campaign.code})",
@@ -280,6 +285,7 @@ def _learn(
     with warehouse.write() as transaction:
         known = transaction.read_or_empty(_TABLE)
         reads = transaction.read_or_empty("source_reads").filter(source=CONTACTS_SOURCE)
+        forgotten = transaction.read_or_empty(LEDGER)
         for reading in readings:
             learned = learn(
                 known,
@@ -288,7 +294,7 @@ def _learn(
                 now=now,
                 mn_id_prefix=program.mn_id_prefix,
             )
-            transaction.upsert(_TABLE, learned.rows)
+            transaction.upsert(_TABLE, blanked(learned.rows, forgotten))
             added["new"] += learned.new_count
             added["changed"] += learned.changed_count
             added["no longer there"] += learned.missing_count

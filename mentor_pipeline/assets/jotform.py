@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mentor_pipeline.assets.common import LastRead, last_read, source_read, table_asset, told_plainly, utc_now
 from mentor_pipeline.domain.findings import Computed
+from mentor_pipeline.domain.forgotten import LEDGER, without_forgotten, without_old_answers
 from mentor_pipeline.domain.shrink import guard_against_collapse
 from mentor_pipeline.domain.submissions import (
     FORM_TABLES,
@@ -22,7 +23,7 @@ from mentor_pipeline.domain.submissions import (
 )
 from mentor_pipeline.resources.jotform import JotformResource
 from mentor_pipeline.resources.warehouse import Warehouse
-from mentor_pipeline.settings import ProgramYear
+from mentor_pipeline.settings import ProgramYear, Settings
 from mentor_pipeline.tables import TABLES
 
 GROUP: Final = "jotform"
@@ -49,6 +50,7 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
         jotform: JotformResource,
         warehouse: dg.ResourceParam[Warehouse],
         program: dg.ResourceParam[ProgramYear],
+        settings: dg.ResourceParam[Settings],
     ) -> Computed:
         """Read from Jotform, the whole form each time; a submission that vanishes is marked, not removed (R12)."""
         form = configured_forms(program.jotform).get(table)
@@ -69,7 +71,9 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
                 percent=program.matching.collapse_below_percent,
                 allow_shrink=config.allow_shrink,
             )
-        listed = submission_rows(table, submissions, form, program.zone)
+        listed = without_forgotten(
+            submission_rows(table, submissions, form, program.zone), warehouse.read_or_empty(LEDGER), table
+        )
         rows = merge_submissions(known, listed, year=program.year, now=now)
         context.add_output_metadata(
             {
@@ -82,6 +86,10 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
                 "calls left today": jotform.limit_left,
             }
         )
+        if settings.keep_answers_days is not None:
+            # Of earlier years too, which nothing reads any more.
+            earlier = warehouse.read_or_empty(table).join(rows, on="submission_id", how="anti")
+            rows = without_old_answers(pl.concat([rows, earlier]), days=settings.keep_answers_days, now=now)
         return Computed(rows, also={"source_reads": source_read(source, LastRead(now, now, listed.height))})
 
     return form

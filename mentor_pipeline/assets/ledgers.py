@@ -10,6 +10,7 @@ LEDGERS: Final = (
     "contact_archive_log",
     "tag_log",
     "sent_notes",
+    "forgotten",
     "sync_log",
     "sync_configs",
 )

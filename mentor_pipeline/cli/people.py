@@ -1,4 +1,4 @@
-"""Commands about people and their past: `check-in` on the day of the training, `history` and `as-of`."""
+"""Commands about people and their past: `check-in` on the day of the training, `history`, `as-of` and `forget`."""
 
 from __future__ import annotations
 
@@ -222,3 +222,50 @@ def _tell(scans: list[Scan], outcome: RunOutcome | None, command: str, terminal:
     terminal.result(document, *shown)
     if counts["unknown"]:
         raise typer.Exit(FAILED)
+
+
+# -- forgetting -------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="Decide")
+@told
+def forget(
+    mn_id: Annotated[str, typer.Argument(metavar="MN_ID", help="The mentor's id, in any spelling.")],
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Really do it; else it is only shown. It cannot be undone.")
+    ] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a mentor, in every table of every year: a person's right. Shows what it would do, until --yes.
+
+    They do not come back with the next sync. What remains elsewhere (Jotform, Givebutter, files, backups) is told, with
+    what to do about it.
+    """
+    from mentor_pipeline.cli.installation import acting, installation
+    from mentor_pipeline.operator.forget import Forgetting, elsewhere, files_naming
+    from mentor_pipeline.operator.forget import forget as really_forget
+
+    here, terminal, now = installation(), Terminal(as_json=as_json), datetime.now(UTC)
+    actor = acting(by)
+    if yes:
+        made = really_forget(here.warehouse, here.program, mn_id, now=now, by=actor)
+    else:
+        with here.warehouse.reading() as reader:
+            made = Forgetting.of(reader, here.program, mn_id, now)
+    files = files_naming(made, here.settings)
+    remains = elsewhere(made, files, here.settings)
+    document = {
+        "ok": True,
+        "is_applied": yes,
+        "mn_id": made.person.mn_id,
+        "years": {str(year): sorted(ids) for year, ids in made.person.ids.items()},
+        "by": actor,
+        "at": now,
+        **made.counts,
+        "not_read_in_again": made.sources,
+        "files": files,
+        "remains": remains,
+    }
+    terminal.result(document, *show_people.forgotten(made, remains, is_applied=yes))

@@ -1,4 +1,4 @@
-"""How a check-in, a mentor's life and the mentors of an earlier time look in a terminal."""
+"""How a check-in, a mentor's life, a mentor who is forgotten and the mentors of an earlier time look in a terminal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mentor_pipeline.operator.check_in import Scan
+    from mentor_pipeline.operator.forget import Forgetting
     from mentor_pipeline.operator.life import AsOf, Event, Life
 
 NAMES_SHOWN: Final = 100
@@ -102,3 +103,26 @@ def as_of(found: AsOf, file: Path | None) -> list[RenderableType]:
 
 def _cell(label: str, value: object) -> str:
     return show.identifier(value) if label.endswith("_id") or label == "year" else show.plain(value)
+
+
+def forgotten(made: Forgetting, remains: Sequence[str], *, is_applied: bool) -> list[RenderableType]:
+    """What forgetting a mentor does, or did, and what remains elsewhere."""
+    years = ", ".join(map(str, sorted(made.person.ids)))
+    will = "was forgotten" if is_applied else "would be forgotten"
+    # Once it is done, the name is nobody's business any more.
+    name = "" if is_applied else f", {show.plain(made.person.full_name)},"
+    rows = [
+        (table, show.number(count, "row"), what)
+        for what, counts in made.counts.items()
+        for table, count in counts.items()
+    ]
+    shown: list[RenderableType] = [
+        Text(f"Mentor {made.person.mn_id}{name} {will} ({years})", "green" if is_applied else "bold"),
+        show.grid("", ["table", "rows>", "what"], rows),
+        Text("\nWhat remains elsewhere", "bold"),
+        *(Text(f"- {show.plain(line)}") for line in remains),
+    ]
+    if not is_applied:
+        step = f"to do it, `mentor-pipeline forget {made.person.mn_id} --yes`. It cannot be undone."
+        shown.append(show.next_step(step))
+    return shown

@@ -20,6 +20,8 @@ from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
 from mentor_pipeline.domain.duplicates import CONTACT_COLUMNS, duplicate_groups
 from mentor_pipeline.domain.failures_csv import read_failures
 from mentor_pipeline.domain.findings import Problem, problem_rows
+from mentor_pipeline.domain.forgotten import LEDGER as FORGOTTEN
+from mentor_pipeline.domain.forgotten import blanked
 from mentor_pipeline.domain.knowledge import Reading, is_partial, learn, listed_count
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.domain.shrink import tag_of_filter
@@ -384,7 +386,7 @@ def _write_contacts(
         now=attempt.now,
         mn_id_prefix=program.mn_id_prefix,
     )
-    transaction.upsert("raw_gb_full_contacts", learned.rows)
+    transaction.upsert("raw_gb_full_contacts", blanked(learned.rows, transaction.read_or_empty(FORGOTTEN)))
     if is_full and file.known_at is not None:
         _confirm(transaction, file, file.known_at, last_read)
     notes = [*file.set_aside, *file.kept_as_text]
