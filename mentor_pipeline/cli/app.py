@@ -64,7 +64,7 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does t
 def main() -> None:
     """Run the command line and exit."""
     # They add their commands to `app`.
-    from mentor_pipeline.cli import archive, decide, jobs, look, outreach, people, tags, upkeep  # noqa: F401
+    from mentor_pipeline.cli import archive, backup, decide, jobs, look, outreach, people, tags, upkeep  # noqa: F401
 
     # A run makes many small objects that stay; to look through them again and again takes a sixth of its time.
     gc.set_threshold(100_000, 50, 50)

@@ -1,0 +1,329 @@
+"""Backups: every table in one file, put back whole, or carried over into another database.
+
+A backup is a zip of one Parquet file a table, read in one moment, with a manifest and the year files of then. Parquet
+keeps types; the zip's own sums find a damaged byte. Putting one back replaces every table in one transaction, after
+what was there has been saved beside it. Not in it: keys, Dagster's history of runs, and the files in inbox and exports.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import IO, TYPE_CHECKING, Final
+
+import orjson
+import polars as pl
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from mentor_pipeline.errors import BackupError, WarehouseBusyError, WarehouseError
+from mentor_pipeline.settings import configured_years
+from mentor_pipeline.tables import TABLES, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from mentor_pipeline.resources.warehouse import Reader, Transaction, Warehouse
+    from mentor_pipeline.settings import Settings
+
+FORMAT: Final = 1
+_MANIFEST: Final = "manifest.json"
+_AS_IT_WAS: Final = "Nothing was changed."
+_LOCK_WAIT_S: Final = 30.0
+
+
+@checked_dataclass(frozen=True)
+class Manifest:
+    """What a backup says of itself.
+
+    Attributes:
+        format: how the file is laid out; a higher number is from a newer version.
+        version: the version of mentor-pipeline that wrote it.
+        created_at: when the tables were read.
+        rows: rows of each table in it.
+    """
+
+    format: int
+    version: str
+    created_at: AwareDatetime
+    rows: dict[str, int]
+
+
+_MANIFESTS: Final = TypeAdapter(Manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup file, and what it says of itself."""
+
+    path: Path
+    manifest: Manifest
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How many rows of a table there are now, and how many there will be."""
+
+    table: str
+    rows_now: int
+    rows_then: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What putting a backup back does, or did.
+
+    Attributes:
+        backup: the file.
+        tables: every table that has rows now or will have.
+        is_applied: True once it is done.
+        saved: the backup of what was there before; none where nothing was.
+    """
+
+    backup: Backup
+    tables: Sequence[Exchange]
+    is_applied: bool = False
+    saved: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What carrying all tables over does, or did; locations never hold a password."""
+
+    source: str
+    target: str
+    rows: Mapping[str, int]
+    is_applied: bool = False
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_backup(warehouse: Warehouse, settings: Settings, path: Path) -> Backup:
+    """Write every table, as of one moment, into a new file that only its owner can read.
+
+    Raises:
+        BackupError: there is nothing to save, there is such a file, or it cannot be written; no file is left.
+        WarehouseError: the tables cannot be read; no file is left.
+    """
+    with _new_file(path) as file, zipfile.ZipFile(file, "w") as archive, warehouse.reading() as reader:
+        created_at = datetime.now(UTC)
+        rows = {name: _write_table(archive, name, frame) for name, frame in _tables(reader)}
+        if not any(rows.values()):
+            msg = f"{warehouse.location} holds nothing yet, so there is nothing to save. No file was written."
+            raise BackupError(msg)
+        for year in configured_years(settings.config_dir):
+            archive.write(settings.config_dir / f"{year}.toml", f"config/{year}.toml")
+        manifest = Manifest(format=FORMAT, version=_version(), created_at=created_at, rows=rows)
+        # Last: a file without it was never finished.
+        archive.writestr(_MANIFEST, _MANIFESTS.dump_json(manifest, indent=2))
+    return Backup(path, manifest, _megabytes(path))
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        try:
+            with path.open("r+b") as file:
+                yield file
+        except BaseException:
+            path.unlink()
+            raise
+    except FileExistsError as error:
+        msg = f"{path} is there already. It was left as it is. Name another file."
+        raise BackupError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}. No file was left there. Name another place, or make room."
+        raise BackupError(msg) from error
+
+
+def _tables(reader: Reader) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Every table that was ever written, one at a time."""
+    return ((name, reader.read(name)) for name in TABLES if reader.table_exists(name))
+
+
+def _write_table(archive: zipfile.ZipFile, name: str, frame: pl.DataFrame) -> int:
+    # Parquet is compressed already.
+    with archive.open(_member(name), "w", force_zip64=True) as member:
+        frame.write_parquet(member)
+    return frame.height
+
+
+def _member(table: str) -> str:
+    return f"tables/{table}.parquet"
+
+
+def _megabytes(path: Path) -> float:
+    return round(path.stat().st_size / 1e6, 1)
+
+
+def _version() -> str:
+    try:
+        return version("mentor-pipeline")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# -- putting back -----------------------------------------------------------------------------------------------------
+
+
+def read_backup(path: Path) -> Backup:
+    """Look at a backup file: whole, undamaged, and of a version that this one can read.
+
+    Raises:
+        BackupError: it is not.
+    """
+    with _reading(path) as archive:
+        if _MANIFEST not in archive.namelist():
+            msg = f"{path} is no backup of mentor-pipeline, or its writing was never finished. {_AS_IT_WAS}"
+            raise BackupError(msg)
+        try:
+            manifest = _MANIFESTS.validate_json(archive.read(_MANIFEST))
+        except ValidationError as error:
+            msg = f"{path} is no backup of mentor-pipeline: its manifest cannot be understood. {_AS_IT_WAS}"
+            raise BackupError(msg) from error
+        unknown = sorted(manifest.rows.keys() - TABLES.keys())
+        if manifest.format > FORMAT or unknown:
+            what = f" (tables {', '.join(unknown)})" if unknown else ""
+            msg = (
+                f"{path} was written by mentor-pipeline {manifest.version}, which keeps things that this version "
+                f"({_version()}) does not know{what}. {_AS_IT_WAS} Install that version, or a newer one."
+            )
+            raise BackupError(msg)
+        if archive.testzip() is not None or any(_member(name) not in archive.namelist() for name in manifest.rows):
+            raise BackupError(_damaged(path))
+    return Backup(path, manifest, _megabytes(path))
+
+
+def plan_restore(warehouse: Warehouse, backup: Backup) -> Restore:
+    """What putting a backup back would change."""
+    now, then = warehouse.counts(TABLES), backup.manifest.rows
+    exchanges = (Exchange(name, now[name], then.get(name, 0)) for name in TABLES)
+    return Restore(backup, [one for one in exchanges if one.rows_now or one.rows_then])
+
+
+def restore(warehouse: Warehouse, settings: Settings, backup: Backup, by: str) -> Restore:
+    """Make every table what it was, in one transaction; what is there now is saved in a backup of its own first.
+
+    Raises:
+        BackupError: the file cannot be read, or its rows do not fit; nothing was changed.
+        WarehouseBusyError: a run is changing the tables; nothing was changed.
+    """
+    with _no_run_meanwhile(warehouse, settings, "restore", by):
+        plan = plan_restore(warehouse, backup)
+        saved = None
+        if any(one.rows_now for one in plan.tables):
+            saved = settings.data_dir / "backups" / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
+            write_backup(warehouse, settings, saved)
+        with warehouse.write() as store, _reading(backup.path) as archive:
+            for name, spec in TABLES.items():
+                if name in backup.manifest.rows:
+                    _put(store, name, _read_table(archive, backup, name))
+                elif store.table_exists(name):
+                    store.replace_slice(name, spec.empty(), {})
+    return Restore(backup, plan.tables, is_applied=True, saved=saved)
+
+
+def _read_table(archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(io.BytesIO(archive.read(_member(name))))
+    except (pl.exceptions.PolarsError, zlib.error) as error:
+        raise BackupError(_damaged(backup.path)) from error
+    spec = TABLES[name]
+    further = [] if spec.extensible else [column for column in frame.columns if column not in spec.schema]
+    if further:
+        msg = (
+            f"{backup.path}: table {name} has columns that this version does not know: {', '.join(further)}. "
+            f"{_AS_IT_WAS} Install mentor-pipeline {backup.manifest.version} or newer."
+        )
+        raise BackupError(msg)
+    return frame
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}. {_AS_IT_WAS}"
+        raise BackupError(msg) from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise BackupError(_damaged(path)) from error
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged, or no backup at all. {_AS_IT_WAS} Take another backup."
+
+
+# -- carrying over ----------------------------------------------------------------------------------------------------
+
+
+def migrate(source: Warehouse, target: Warehouse, settings: Settings, by: str, *, apply: bool) -> Migration:
+    """Copy every table into another, empty database, in one transaction that compares what arrived.
+
+    Raises:
+        BackupError: the target holds rows, or what arrived differs; the target was left as it was.
+        WarehouseError: one of the two cannot be opened, read or written; the target was left as it was.
+    """
+    there = {name: count for name, count in target.counts(TABLES).items() if count}
+    if there:
+        held = ", ".join(f"{name} {count:,}" for name, count in list(there.items())[:5])
+        msg = f"{target.location} is not empty ({held}). {_AS_IT_WAS} Migrate into an empty database."
+        raise BackupError(msg)
+    if not apply:
+        return Migration(source.location, target.location, _filled(source.counts(TABLES)))
+    with _no_run_meanwhile(source, settings, "migrate", by), source.reading() as reader, target.write() as store:
+        rows = {name: _put(store, name, frame) for name, frame in _tables(reader)}
+    return Migration(source.location, target.location, _filled(rows), is_applied=True)
+
+
+def _filled(rows: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in rows.items() if count}
+
+
+def _put(store: Transaction, name: str, frame: pl.DataFrame) -> int:
+    """Make a table what a frame is, and read it again: nothing is committed that arrived otherwise."""
+    rows = store.replace_slice(name, frame, {})
+    if not _same(name, frame, store.read(name)):
+        msg = f"The rows of {name} did not arrive as they were. Everything was taken back. {_AS_IT_WAS}"
+        raise WarehouseError(msg)
+    return rows
+
+
+def _same(name: str, given: pl.DataFrame, stored: pl.DataFrame) -> bool:
+    spec = TABLES[name]
+    given = spec.conform(given).sort(spec.key)
+    if given.equals(stored):
+        return True
+    # Postgres keeps what a JSON text means, not how it was written.
+    texts = [column.name for column in spec.columns if column.type is Type.JSON]
+    return given.with_columns(map(_meaning, texts)).equals(stored.with_columns(map(_meaning, texts)))
+
+
+def _meaning(column: str) -> pl.Expr:
+    return pl.col(column).map_elements(
+        lambda text: orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode(), return_dtype=pl.String
+    )
+
+
+@contextmanager
+def _no_run_meanwhile(warehouse: Warehouse, settings: Settings, what: str, by: str) -> Iterator[None]:
+    year = settings.program_year().year
+    lock = warehouse.writer_lock(year=year, run_id=what, job=what, by=by, wait_s=_LOCK_WAIT_S, on_wait=lambda *_: None)
+    with lock:
+        # On Postgres runs of other years hold locks of their own.
+        others = [holder for holder in warehouse.holders() if holder.run_id != what]
+        if others:
+            msg = f"Another run is changing the warehouse: {others[0]}. {_AS_IT_WAS} Wait until it has finished."
+            raise WarehouseBusyError(msg)
+        yield

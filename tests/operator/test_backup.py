@@ -1,0 +1,202 @@
+"""A backup holds every table as it was, and putting it back, or carrying tables over, is all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from mentor_pipeline.cli import backup as commands  # noqa: F401 - they add themselves to `app`
+from mentor_pipeline.cli.app import app
+from mentor_pipeline.errors import BackupError, WarehouseBusyError
+from mentor_pipeline.operator import backup as module
+from mentor_pipeline.operator.backup import migrate, plan_restore, read_backup, restore, write_backup
+from mentor_pipeline.operator.runs import environment
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.settings import Settings
+from mentor_pipeline.tables import TABLES
+from tests.builders import YEAR, contact, mentor
+from tests.small_year import store_small_year
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+    from typer.testing import Result
+
+    from mentor_pipeline.resources.warehouse import Warehouse
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    return Settings.load().model_copy(update={"data_dir": data_dir})
+
+
+@pytest.fixture
+def filled(warehouse: Warehouse) -> Warehouse:
+    store_small_year(warehouse)
+    warehouse.upsert("raw_gb_full_contacts", contact(10, first_name="Zoë 🌲", custom_fields='{"T-Shirt": "=1+1"}'))
+    return warehouse
+
+
+@pytest.fixture
+def saved(filled: Warehouse, settings: Settings, tmp_path: Path) -> Path:
+    return write_backup(filled, settings, tmp_path / "saved" / "monday.zip").path
+
+
+def tables(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
+    return {name: warehouse.read(name) for name in TABLES if warehouse.table_exists(name)}
+
+
+def same(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> bool:
+    return one.keys() == other.keys() and all(frame.equals(other[name]) for name, frame in one.items())
+
+
+def test_put_back_into_an_empty_warehouse_every_table_is_the_same(
+    filled: Warehouse, settings: Settings, saved: Path, tmp_path: Path
+) -> None:
+    empty = DuckDBWarehouse(tmp_path / "new" / "mentors.duckdb")
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "new"})
+    done = restore(empty, elsewhere, read_backup(saved), "Ada")
+    assert done.is_applied
+    assert done.saved is None
+    assert same(tables(empty), tables(filled))
+    assert len(tables(empty)) > 10
+
+
+def test_put_back_over_other_rows_those_are_saved_first_and_can_come_back(
+    filled: Warehouse, settings: Settings, saved: Path
+) -> None:
+    then = tables(filled)
+    filled.replace("mentors", mentor("0777"), year=YEAR)
+    filled.append("mentor_history", TABLES["mentor_history"].empty())
+    now = tables(filled)
+    plan = plan_restore(filled, read_backup(saved))
+    assert {one.table: (one.rows_now, one.rows_then) for one in plan.tables}["mentors"] == (1, 3)
+    done = restore(filled, settings, read_backup(saved), "Ada")
+    assert {name: frame for name, frame in tables(filled).items() if name != "mentor_history"}.keys() == then.keys()
+    assert all(frame.equals(tables(filled)[name]) for name, frame in then.items())
+    assert done.saved is not None
+    restore(filled, settings, read_backup(done.saved), "Ada")
+    assert same(tables(filled), now)
+
+
+def test_it_is_for_its_owner_alone_and_names_what_it_holds(saved: Path, settings: Settings) -> None:
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    with zipfile.ZipFile(saved) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        year = (settings.config_dir / "2025.toml").read_bytes()
+        assert archive.read("config/2025.toml") == year
+    assert manifest["rows"]["mentors"] == 3
+    assert manifest["created_at"].endswith("Z")
+
+
+def test_a_file_that_is_there_is_left_as_it_is(filled: Warehouse, settings: Settings, saved: Path) -> None:
+    before = saved.read_bytes()
+    with pytest.raises(BackupError, match="is there already"):
+        write_backup(filled, settings, saved)
+    assert saved.read_bytes() == before
+
+
+def test_nothing_stored_nothing_saved(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="nothing to save"):
+        write_backup(warehouse, settings, tmp_path / "empty.zip")
+    assert not (tmp_path / "empty.zip").exists()
+
+
+def test_each_damaged_byte_is_found_and_nothing_is_changed(
+    filled: Warehouse, settings: Settings, saved: Path, tmp_path: Path
+) -> None:
+    whole, before, found = saved.read_bytes(), tables(filled), 0
+    step = len(whole) // 60
+    for position in range(0, len(whole), step):
+        damaged = tmp_path / "damaged.zip"
+        damaged.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        try:
+            read_backup(damaged)
+        except BackupError:
+            found += 1
+    assert found > 40  # others are dates of the zip's members, which nobody reads
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.zip").write_bytes(whole[:length])
+        with pytest.raises(BackupError, match=r"damaged|no backup"):
+            read_backup(tmp_path / "cut.zip")
+    assert same(tables(filled), before)
+
+
+def rewritten(saved: Path, target: Path, **changes: object) -> Path:
+    """The backup with another manifest; None leaves it out."""
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            if name != "manifest.json":
+                new.writestr(name, old.read(name))
+        if changes:
+            new.writestr("manifest.json", json.dumps({**json.loads(old.read("manifest.json")), **changes}))
+    return target
+
+
+def test_what_is_no_backup_or_a_newer_one_is_refused_by_name(saved: Path, tmp_path: Path) -> None:
+    cases = {
+        "never finished": rewritten(saved, tmp_path / "unfinished.zip"),
+        "was written by mentor-pipeline 9.1": rewritten(saved, tmp_path / "newer.zip", format=2, version="9.1"),
+        r"tables moods\)": rewritten(saved, tmp_path / "moods.zip", rows={"moods": 1}),
+        "manifest cannot be understood": rewritten(saved, tmp_path / "odd.zip", rows="many"),
+        "damaged": rewritten(saved, tmp_path / "lacking.zip", rows={"mentors": 3, "partner_matches": 1}),
+        "No such file": tmp_path / "nowhere.zip",
+    }
+    for words, path in cases.items():
+        with pytest.raises(BackupError, match=words):
+            read_backup(path)
+
+
+def test_it_waits_for_no_run_and_changes_nothing_meanwhile(
+    filled: Warehouse, settings: Settings, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOCK_WAIT_S", 0.1)
+    filled.replace("mentors", mentor("0777"), year=YEAR)
+    held = filled.writer_lock(year=YEAR, run_id="r", job="sync", by="Ben", wait_s=1, on_wait=lambda *_: None)
+    with held, pytest.raises(WarehouseBusyError, match="job sync"):
+        restore(filled, settings, read_backup(saved), "Ada")
+    assert filled.read("mentors")["mn_id"].to_list() == ["0777"]
+
+
+def test_carried_over_every_table_is_the_same_and_never_onto_others(
+    filled: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    target = DuckDBWarehouse(tmp_path / "target" / "mentors.duckdb")
+    plan = migrate(filled, target, settings, "Ada", apply=False)
+    assert tables(target) == {}
+    done = migrate(filled, target, settings, "Ada", apply=True)
+    assert (plan.rows, plan.is_applied, done.is_applied) == (done.rows, False, True)
+    assert same(tables(target), tables(filled))
+    with pytest.raises(BackupError, match="is not empty"):
+        migrate(filled, target, settings, "Ada", apply=True)
+
+
+def call(data_dir: Path, *words: str) -> Result:
+    variables = {"MENTOR_PIPELINE_DATA_DIR": str(data_dir), "MENTOR_PIPELINE_DATABASE_URL": ""}
+    with environment(variables):
+        return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_the_commands_show_first_and_do_it_when_told(data_dir: Path, tmp_path: Path) -> None:
+    store = DuckDBWarehouse(data_dir / "mentors.duckdb")
+    store_small_year(store)
+    file = tmp_path / "monday.zip"
+    made = call(data_dir, "backup", str(file))
+    assert made.exit_code == 0, made.output
+    assert "rows of" in made.stdout
+    store.replace("mentors", mentor("0777"), year=YEAR)
+    shown = call(data_dir, "restore", str(file))
+    assert "Nothing was changed" in shown.stdout
+    assert store.read("mentors").height == 1
+    done = call(data_dir, "restore", str(file), "--yes", "--json")
+    document = json.loads(done.stdout)
+    assert document["restore"]["is_applied"]
+    assert store.read("mentors").height == 3
+    again = call(data_dir, "backup", str(file))
+    assert (again.exit_code, "is there already" in again.stderr) == (1, True)
