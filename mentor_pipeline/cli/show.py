@@ -16,8 +16,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mentor_pipeline.operator.inbox import already_imported
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -239,6 +237,8 @@ def export(outcome: RunOutcome, file: Mapping[str, Any], *, messages: bool) -> l
 
 def imported(done: ImportRun) -> list[RenderableType]:
     """What a file brought; nothing of one that was rejected, which `run_failed` or `rejected` tells."""
+    from mentor_pipeline.operator.inbox import already_imported
+
     if done.is_repeat and done.ledger is not None:
         return [Text(f"{done.file}: {already_imported(done.ledger)}", "yellow")]
     shown = run(done.outcome)

@@ -21,12 +21,13 @@ import polars as pl
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from mentor_pipeline.errors import BackupError, WarehouseBusyError, WarehouseError
+from mentor_pipeline.errors import BackupError, WarehouseError
 from mentor_pipeline.settings import configured_years
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mentor_pipeline.resources.warehouse import Reader, Transaction, Warehouse
@@ -218,7 +219,7 @@ def restore(warehouse: Warehouse, settings: Settings, backup: Backup, by: str) -
         BackupError: the file cannot be read, or its rows do not fit; nothing was changed.
         WarehouseBusyError: a run is changing the tables; nothing was changed.
     """
-    with _no_run_meanwhile(warehouse, settings, "restore", by):
+    with _alone(warehouse, settings, "restore", by):
         plan = plan_restore(warehouse, backup)
         saved = None
         if any(one.rows_now for one in plan.tables):
@@ -282,7 +283,7 @@ def migrate(source: Warehouse, target: Warehouse, settings: Settings, by: str, *
         raise BackupError(msg)
     if not apply:
         return Migration(source.location, target.location, _filled(source.counts(TABLES)))
-    with _no_run_meanwhile(source, settings, "migrate", by), source.reading() as reader, target.write() as store:
+    with _alone(source, settings, "migrate", by), source.reading() as reader, target.write() as store:
         rows = {name: _put(store, name, frame) for name, frame in _tables(reader)}
     return Migration(source.location, target.location, _filled(rows), is_applied=True)
 
@@ -316,14 +317,5 @@ def _meaning(column: str) -> pl.Expr:
     )
 
 
-@contextmanager
-def _no_run_meanwhile(warehouse: Warehouse, settings: Settings, what: str, by: str) -> Iterator[None]:
-    year = settings.program_year().year
-    lock = warehouse.writer_lock(year=year, run_id=what, job=what, by=by, wait_s=_LOCK_WAIT_S, on_wait=lambda *_: None)
-    with lock:
-        # On Postgres runs of other years hold locks of their own.
-        others = [holder for holder in warehouse.holders() if holder.run_id != what]
-        if others:
-            msg = f"Another run is changing the warehouse: {others[0]}. {_AS_IT_WAS} Wait until it has finished."
-            raise WarehouseBusyError(msg)
-        yield
+def _alone(warehouse: Warehouse, settings: Settings, job: str, by: str) -> AbstractContextManager[None]:
+    return warehouse.alone(year=settings.program_year().year, job=job, by=by, wait_s=_LOCK_WAIT_S)

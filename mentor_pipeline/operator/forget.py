@@ -23,7 +23,7 @@ from mentor_pipeline.domain.links import FORMS, MEMBERS
 from mentor_pipeline.domain.names import Name, contradicting
 from mentor_pipeline.domain.normalise import FIRST_PLACEHOLDER, comparable_mn_id, normalise_mn_id
 from mentor_pipeline.domain.submissions import FORM_TABLES
-from mentor_pipeline.errors import MentorPipelineError, WarehouseBusyError, WrongUseError
+from mentor_pipeline.errors import MentorPipelineError, WrongUseError
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
@@ -159,26 +159,14 @@ def forget(
         WarehouseBusyError: a run is changing the warehouse; nothing was changed.
         MentorPipelineError: see `Forgetting.of`.
     """
-    run_id = f"forget-{now:%Y%m%dT%H%M%S}"
-    lock = warehouse.writer_lock(
-        year=program.year, run_id=run_id, job=JOB, by=by, wait_s=wait_s, on_wait=lambda *_: None
-    )
-    with lock:
-        # On Postgres runs of other years go on beside this one, and could write back what they read before.
-        others = [holder for holder in warehouse.holders() if holder.run_id != run_id]
-        if others:
-            msg = (
-                f"Another run is changing the warehouse: {others[0]}. Nothing was changed. Wait until it has finished."
-            )
-            raise WarehouseBusyError(msg)
-        with warehouse.write() as transaction:
-            made = Forgetting.of(transaction, program, asked, now)
-            for name, keys in made.removed.items():
-                for key in keys.iter_rows(named=True):
-                    transaction.replace_slice(name, TABLES[name].empty(), key)
-            for name, rows in made.changed.items():
-                transaction.upsert(name, rows)
-            transaction.append(LEDGER, made.ledger(now=now, by=by))
+    with warehouse.alone(year=program.year, job=JOB, by=by, wait_s=wait_s), warehouse.write() as transaction:
+        made = Forgetting.of(transaction, program, asked, now)
+        for name, keys in made.removed.items():
+            for key in keys.iter_rows(named=True):
+                transaction.replace_slice(name, TABLES[name].empty(), key)
+        for name, rows in made.changed.items():
+            transaction.upsert(name, rows)
+        transaction.append(LEDGER, made.ledger(now=now, by=by))
     return made
 
 

@@ -8,13 +8,14 @@ IO manager. Values are always parameters and identifiers always quoted.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import polars as pl
 
-from mentor_pipeline.errors import WarehouseError
+from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
 from mentor_pipeline.tables import TABLES, Table, Write
 
 if TYPE_CHECKING:
@@ -383,6 +384,25 @@ class Warehouse(ABC):
             WarehouseBusyError: somebody else held it all the time.
             WarehouseError: the lock cannot be asked for.
         """
+
+    @contextmanager
+    def alone(self, *, year: int, job: str, by: str, wait_s: float) -> Iterator[None]:
+        """Hold the writer lock while no run of any year is at work: for what changes every table, outside of runs.
+
+        Raises:
+            WarehouseBusyError: a run is changing the warehouse; nothing was changed.
+        """
+        run_id = f"{job}-{os.getpid()}"
+        with self.writer_lock(year=year, run_id=run_id, job=job, by=by, wait_s=wait_s, on_wait=lambda *_: None):
+            # On Postgres runs of other years hold locks of their own, and could write back what they read before.
+            others = [holder for holder in self.holders() if holder.run_id != run_id]
+            if others:
+                msg = (
+                    f"Another run is changing the warehouse: {others[0]}. Nothing was changed. Wait until it has "
+                    "finished."
+                )
+                raise WarehouseBusyError(msg)
+            yield
 
     @abstractmethod
     def holders(self) -> list[Holder]:

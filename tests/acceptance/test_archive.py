@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 DUPLICATES = 3
 FIRST = ("Ada", "Ben", "Cora", "Dan", "Elsa", "Finn", "Greta", "Hugo", "Iris", "Jon")
 LAST = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ilex", "Juniper")
@@ -79,8 +81,8 @@ def killed_after(there: Installation, count: int, *words: str) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("mentors", [10, pytest.param(100, marks=pytest.mark.slow)])
-def test_an_archive_that_was_killed_half_way_archives_each_once(mentors: int, tmp_path: Path) -> None:
+def test_an_archive_that_was_killed_half_way_archives_each_once(tmp_path: Path) -> None:
+    mentors = 100
     world, duplicates = world_of(mentors)
     with installed(tmp_path / "data", world) as there:
         there.sync()

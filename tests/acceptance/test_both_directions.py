@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
     from tests.postgres import Postgres
 
-pytestmark = pytest.mark.timeout(900)  # the whole story is played in the first test's setup
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the whole story is played in the first test's setup
 
 PROGRAM: Final = program()
 SHIFT: Final = str(PROGRAM.custom_field_from("shift_preference"))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
     from tests.postgres import Postgres
 
+pytestmark = pytest.mark.slow
+
 COUNT: Final = 100
 SURE: Final = "0500"
 

@@ -1,7 +1,4 @@
-"""Scenario 17: a check-in, a fundraised mark and notes survive syncs, a rebuild from raw tables and a year change.
-
-Two syncs among the fast tests, twenty among the slow ones.
-"""
+"""Scenario 17: a check-in, a fundraised mark and notes survive syncs, a rebuild from raw tables and a year change."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.installation import Installation
 
-pytestmark = pytest.mark.timeout(1800)  # the fixture of the slow one takes minutes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the fixture takes minutes
 
 SET = ("training_done", "training_at", "fundraised_done", "fundraised_at", "notes")
 COMPUTED = (
@@ -33,6 +30,7 @@ COMPUTED = (
 )  # fmt: skip
 NOTE = "brings a [cake], her mother called"
 SIZES = ("S", "L", "XXL")
+SYNCS = 20
 
 
 class Kept(NamedTuple):
@@ -57,12 +55,10 @@ class Kept(NamedTuple):
     next_year: dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(20, marks=pytest.mark.slow)], ids="{} syncs".format)
-def kept(
-    synced: Installation, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Kept]:
+@pytest.fixture(scope="module")
+def kept(synced: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     with going_on(synced, tmp_path_factory.mktemp("story")) as story:
-        yield kept_through(story, range(1, request.param + 1), tmp_path_factory.mktemp("configured") / "config")
+        yield kept_through(story, range(1, SYNCS + 1), tmp_path_factory.mktemp("configured") / "config")
 
 
 def kept_through(story: Installation, turns: range, config_dir: Path) -> Kept:

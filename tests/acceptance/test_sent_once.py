@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from mentor_pipeline.simulator import World
 from tests.acceptance.installation import installed
 from tests.builders import phone_of, program
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from mentor_pipeline.simulator.records import Contact
     from tests.acceptance.installation import Installation
+
+pytestmark = pytest.mark.slow
 
 LINKED, NEW, MERGING = "0042", "0043", "0044"
 NAMES = {LINKED: ("Ada", "Alder"), NEW: ("Ben", "Birch"), MERGING: ("Cora", "Cedar")}

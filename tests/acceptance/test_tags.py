@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mentor_pipeline.domain.status import owned_tags
 from mentor_pipeline.simulator import World
 from tests.acceptance.installation import installed
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.installation import Installation
+
+pytestmark = pytest.mark.slow
 
 MENTORS = 12
 FIRST = ("Ada", "Ben", "Cora", "Dan", "Elsa", "Finn", "Greta", "Hugo", "Iris", "Jon", "Kai", "Lea")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 MENTORS = ("archived", "restored", "deleted", "merged")
 
 

@@ -251,7 +251,7 @@ def _people(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame]:
     return together(*signups), together(*contacts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(people=_people())
 def test_no_mentors_contact_or_id_is_ever_archived(people: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     signups, contacts = people

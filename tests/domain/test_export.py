@@ -774,7 +774,7 @@ def _world_and_mentors(draw: st.DrawFn) -> tuple[World, pl.DataFrame]:
     return world, together(*frames)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(drawn=_world_and_mentors())
 def test_whatever_is_written_is_accepted_whole_and_clears_nothing(drawn: tuple[World, pl.DataFrame]) -> None:
     """R10: zero rows refused, no blank clears, no tag is lost, nobody is subscribed again."""

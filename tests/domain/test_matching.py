@@ -694,7 +694,7 @@ DECIDED = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(MENTORS, min_size=1, max_size=3),
     st.lists(CONTACTS, max_size=6),
