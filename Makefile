@@ -8,9 +8,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Another interpreter: make setup PYTHON=/path/to/python3.12
 PYTHON ?=
-# Processes of the fast tests; each takes about 500 MB.
+# Processes of the tests; each takes about 500 MB. A module stays in one process, since its fixtures may take minutes.
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --durations=15 --durations-min=5
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder \
+	--durations=25 --durations-min=5
+# Seconds after which no further slow test is begun; none where empty. Those are named at the end.
+SECONDS_LEFT ?=
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +30,7 @@ test: lint ## Lint, types and the fast tests
 	$(PYTEST)
 
 test-slow: $(READY) ## The slow tests: kill tests in number, fuzzing, scale
-	@$(PYTEST) -m slow; code=$$?; \
+	@$(PYTEST) -m slow $(if $(SECONDS_LEFT),--begin-within $(SECONDS_LEFT) --no-fold-skipped); code=$$?; \
 	if [ $$code -eq 5 ]; then echo "make test-slow: no test is marked as slow, so nothing was tested."; \
 	else exit $$code; fi
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mentor_pipeline.resources.warehouse import Warehouse
     from tests.postgres import Postgres
 
+_BEGAN = pytest.StashKey[float]()
+
 # On a fresh clone the first text that Hypothesis draws takes seconds: it makes its table of characters then. How long
 # an example takes says nothing on a machine that other tests keep busy.
 settings.register_profile("project", suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -31,6 +34,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if values.get("warehouse") == "postgres" and "resources" not in item.path.parts:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one option of this suite."""
+    parser.addoption("--begin-within", type=float, metavar="SECONDS", help="begin no test later; skip and name it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remember when the suite began."""
+    config.stash[_BEGAN] = time.monotonic()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what would begin too late; the summary names it."""
+    limit = item.config.getoption("--begin-within")
+    if limit is not None and time.monotonic() - item.config.stash[_BEGAN] > limit:
+        pytest.skip(f"not begun: the {limit:.0f} seconds for beginning tests were used up")
 
 
 @pytest.fixture(autouse=True)
