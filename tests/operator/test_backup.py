@@ -17,6 +17,7 @@ from mentor_pipeline.operator import backup as module
 from mentor_pipeline.operator.backup import migrate, plan_restore, read_backup, restore, write_backup
 from mentor_pipeline.operator.runs import environment
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.tables import TABLES
 from tests.builders import YEAR, contact, mentor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
     from mentor_pipeline.resources.warehouse import Warehouse
+    from tests.postgres import Postgres
 
 
 @pytest.fixture
@@ -175,6 +177,27 @@ def test_carried_over_every_table_is_the_same_and_never_onto_others(
     assert same(tables(target), tables(filled))
     with pytest.raises(BackupError, match="is not empty"):
         migrate(filled, target, settings, "Ada", apply=True)
+
+
+def test_from_duckdb_into_postgres_nothing_changes_its_meaning(
+    duckdb_warehouse: DuckDBWarehouse, postgres: Postgres, settings: Settings
+) -> None:
+    store_small_year(duckdb_warehouse)
+    duckdb_warehouse.upsert(
+        "raw_gb_full_contacts", contact(10, first_name="Zoë 🌲", custom_fields='{"b": 1,"a": "=1"}')
+    )
+    before, url = tables(duckdb_warehouse), postgres.empty("test")
+    shown = call(settings.data_dir, "migrate", "--to", url)
+    assert "Nothing was changed" in shown.stdout
+    assert tables(PostgresWarehouse(url)) == {}
+    done = call(settings.data_dir, "migrate", "--to", url, "--yes", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["migration"]["rows"]["raw_gb_full_contacts"] == 4
+    after = tables(PostgresWarehouse(url))
+    assert after.keys() == before.keys()
+    assert all(module._same(name, frame, after[name]) for name, frame in before.items())
+    assert same(tables(duckdb_warehouse), before)
+    assert not module._same("mentors", before["mentors"], after["mentors"].head(2))
 
 
 def call(data_dir: Path, *words: str) -> Result:
