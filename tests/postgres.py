@@ -53,6 +53,11 @@ class Postgres:
                 rows = found.to_pylist()
         return rows
 
+    def restart(self) -> None:
+        """Break every connection and start again, as after an update of the server."""
+        self.server.stop()
+        self.server.start()
+
     def database(self, like: str | None = None) -> str:
         """URL of a new database: an empty one, or a copy of one by its URL, to which nobody is connected."""
         name, template = f"test_{next(_NAMES)}", urlsplit(like or "/template1").path.lstrip("/")

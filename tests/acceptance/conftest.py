@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.postgres import Postgres
 
 ON_POSTGRES_TOO: Final = {
-    "test_first_day", "test_every_hour", "test_new_mentor", "test_both_directions", "test_decisions",
+    "test_first_day", "test_every_hour", "test_new_mentor", "test_both_directions", "test_decisions", "test_faults",
+    "test_kills",
 }  # fmt: skip
 """Stories that `make test-slow` tells on Postgres too."""
 

@@ -35,33 +35,28 @@ LIMIT_S: Final = 120
 EDITS: Final = 5
 
 
-def started(there: Installation, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def started(there: Installation, words: tuple[str, ...], stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "mentor_pipeline", *words],
         env={**os.environ, **there.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": "50"},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
     )
 
 
-def holder(there: Installation) -> Any:
-    return there.settings().warehouse_path.parent.joinpath("warehouse.lock.json").exists()
-
-
-def begun(there: Installation, process: subprocess.Popen[bytes]) -> float:
-    """Wait until the run has the writer lock; when that was."""
+def wait_until_begun(there: Installation, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the run has the writer lock, or is over."""
     deadline = time.monotonic() + LIMIT_S
-    while not holder(there) and process.poll() is None:
+    while not there.warehouse.holders() and process.poll() is None:
         assert time.monotonic() < deadline, "the run never began"
-        time.sleep(0.002)
-    return time.monotonic()
+        time.sleep(0.1)
 
 
 def killed_somewhere(there: Installation, words: tuple[str, ...], after_s: float) -> bool:
     """Kill a command so long after its run began; True when it was still at work."""
     process = started(there, words)
     try:
-        begun(there, process)
+        wait_until_begun(there, process)
         time.sleep(after_s)
     finally:
         process.send_signal(signal.SIGKILL)
@@ -116,7 +111,7 @@ def test_killed_at_any_moment(kills: int, synced: Installation, tmp_path: Path) 
             there.sync()
             there.export(everything=True)
         compare(killed, never)
-        assert not holder(killed)
+        assert killed.warehouse.holders() == []
         assert killed.table("sync_log").filter(status="running").is_empty()
         newest = [files_of(there)[there.exported()[-1].name][1] for there in (never, killed)]
         assert newest[0] == newest[1]
