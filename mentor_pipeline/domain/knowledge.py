@@ -32,6 +32,7 @@ _TEXTS: Final = tuple(
     for name, dtype in _TABLE.schema.items()
     if dtype == pl.String() and name not in {*_DERIVED, *_PROVENANCE, "custom_fields"}
 )
+_NO_VALUES: Final = pl.Series([[]], dtype=pl.List(pl.String))
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 TOLD_COLUMNS: Final = tuple(
@@ -113,7 +114,7 @@ def canonical_contacts(contacts: pl.DataFrame) -> pl.DataFrame:
         frame = frame.unique("contact_id", keep="last", maintain_order=True)
     have = set(frame.columns)
     frame = frame.with_columns(
-        *(_tidy(frame.get_column(name)) for name in _TEXTS if name in have),
+        *_tidy(frame, [name for name in _TEXTS if name in have]),
         *(pl.col(name).dt.truncate("1s") for name in ("created_at", "last_modified_at", "archived_at") if name in have),
         *(pl.col(name).fill_null(0) for name in ("total_contributions", "recurring_contributions") if name in have),
     )
@@ -211,10 +212,15 @@ def learn(
     )
 
 
-def _tidy(text: pl.Series) -> pl.Expr:
-    has_returns = text.str.contains("\r", literal=True).any()
-    tidy = (text.str.replace_all("\r\n?", "\n") if has_returns else text).str.strip_chars()
-    return pl.when(tidy != "").then(tidy).alias(text.name)
+def _tidy(frame: pl.DataFrame, texts: Sequence[str]) -> list[pl.Expr]:
+    """Columns trimmed, line ends as LF, blank as null. Few have a carriage return, so it is looked for first."""
+    has_returns = frame.select(pl.col(texts).str.contains("\r", literal=True).any()).row(0) if texts else ()
+    unified = [
+        pl.col(name).str.replace_all("\r\n?", "\n") if there else pl.col(name)
+        for name, there in zip(texts, has_returns, strict=True)
+    ]
+    tidy = [text.str.strip_chars() for text in unified]
+    return [pl.when(text != "").then(text) for text in tidy]
 
 
 def _phone_or_text(values: pl.Series) -> pl.Series:
@@ -229,14 +235,14 @@ def _exploded(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """contact_id and one value of a list column a row; blank values are left out."""
     held = frame.select("contact_id", name).filter(pl.col(name).list.len() > 0)
     values = held.explode(name, empty_as_null=True)
-    return values.with_columns(_tidy(values.get_column(name))).drop_nulls(name)
+    return values.with_columns(_tidy(values, [name])).drop_nulls(name)
 
 
 def _collected(frame: pl.DataFrame, values: pl.DataFrame, name: str) -> pl.Series:
     """The values as a list column of `frame`: each once, in their order; an empty list where there are none."""
     lists = values.unique(["contact_id", name], maintain_order=True).group_by("contact_id").agg(name)
     column = frame.select("contact_id").join(lists, on="contact_id", how="left", maintain_order="left").get_column(name)
-    return column.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
+    return column.fill_null(_NO_VALUES)
 
 
 def _with_external_mn_id(contacts: pl.DataFrame, prefix: str) -> pl.DataFrame:
@@ -289,10 +295,16 @@ def _derive(rows: pl.DataFrame) -> pl.DataFrame:
 def _all_values(
     rows: pl.DataFrame, primary: str, additional: str, clean: Callable[[pl.Series], pl.Series]
 ) -> pl.Series:
+    # Most contacts have the primary one at most.
+    first = clean(rows.get_column(primary).cast(pl.String)).alias("first")
+    alone = pl.when(first.is_not_null()).then(pl.concat_list(first))
+    some = rows.filter(pl.col(additional).list.len() > 0)
     every = pl.concat_list(pl.col(primary).cast(pl.String), pl.col(additional))
-    values = rows.select("contact_id", value=every).explode("value", empty_as_null=True)
+    values = some.select("contact_id", value=every).explode("value", empty_as_null=True)
     values = values.with_columns(clean(values.get_column("value"))).drop_nulls("value")
-    return _collected(rows, values, "value")
+    several = some.select("contact_id", several=_collected(some, values, "value"))
+    both = rows.select("contact_id", alone=alone).join(several, on="contact_id", how="left", maintain_order="left")
+    return both.select(pl.coalesce("several", "alone")).to_series().fill_null(_NO_VALUES)
 
 
 def _missing(before: pl.DataFrame, reading: Reading, as_of: datetime) -> pl.DataFrame:
