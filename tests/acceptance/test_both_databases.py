@@ -1,4 +1,4 @@
-"""One world, synced on DuckDB and on Postgres: every table says the same."""
+"""One world on DuckDB and on Postgres (sync, export, Givebutter's import, sync): every table says the same."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ def both(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> dict[s
 def _played(folder: Path, name: str, server: Postgres | None, began: datetime) -> dict[str, pl.DataFrame]:
     world = World.load(folder / "world.json.gz")
     with installed(folder / name, world, postgres=server) as there:
+        there.sync()
+        (file,) = there.export()
+        assert world.import_csv(file).refused == []
         there.sync()
         return {name: _without_run(there, name, began) for name in TABLES}
 
