@@ -199,7 +199,7 @@ CASES: Final = (
     ),
     # -- no answer, or half of one ------------------------------------------------------------------------------------
     Case("A slow answer", "members", _members("slow", seconds=0.3), 1),
-    Case("No answer, once", "contacts", _contacts("hang", first=3), 6, again=1, timeout_seconds=0.4),
+    Case("No answer, once", "contacts", _contacts("hang", first=3), 6, again=1, timeout_seconds=1.5),
     Case(
         "No answer, always",
         "members",
@@ -215,7 +215,7 @@ CASES: Final = (
         _members("drip", seconds=3),
         2,
         again=1,
-        timeout_seconds=0.4,
+        timeout_seconds=0.8,
     ),
     Case(
         "The connection is reset in the middle of the body, once", "contacts", _contacts("reset", first=3), 6, again=1

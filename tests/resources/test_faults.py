@@ -130,13 +130,15 @@ def test_a_fault_costs_some_requests_or_a_message(simulator: Simulator, world: W
 )
 def test_once_it_is_over_the_same_client_reads_everything(simulator: Simulator, world: World, case: Case) -> None:
     simulator.faults.set(*case.faults)
-    asking = clients(simulator, timeout_seconds=0.5)
+    asking = clients(simulator, timeout_seconds=case.timeout_seconds)
     with pytest.raises(ApiError):
         asking.read(case.read, world)
     simulator.faults.set()
     simulator.calls.clear()
+    before = asking.givebutter.retries
     assert sorted(asking.read(case.read, world)) == sorted(there(case.read, world))
-    assert len(simulator.calls) == REQUESTS[case.read]
+    # A machine that is busy with other tests may answer later than the shortest timeouts.
+    assert len(simulator.calls) - (asking.givebutter.retries - before) == REQUESTS[case.read]
 
 
 def test_every_kind_of_fault_is_among_the_cases() -> None:
@@ -165,7 +167,7 @@ class TestAHostThatIsNotThere:
 
     @pytest.mark.usefixtures("no_waiting")
     def test_a_host_that_answers_again_gets_all_tries_again(self, simulator: Simulator, world: World) -> None:
-        jotform = clients(simulator, timeout_seconds=0.3).jotform
+        jotform = clients(simulator, timeout_seconds=5).jotform
         simulator.faults.set(fault_cases.Fault(endpoint="jotform.*", kind="reset", times=TRIES))
         with pytest.raises(ApiError, match=f"It was tried {TRIES} times"):
             jotform.user()
