@@ -25,7 +25,7 @@ from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, r
 from mentor_pipeline.operator.services import Services, WorldSize, simulated
 from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.resources.writer_lock import HOLDER_NAME, LOCK_NAME, holder
-from mentor_pipeline.settings import ALERT_WEBHOOK, DATABASE_URL, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
+from mentor_pipeline.settings import ALERT_SMTP_URL, ALERT_WEBHOOK, DATABASE_URL, GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -155,6 +155,8 @@ def demo_environment(folder: Path, program: ProgramYear, services: Mapping[str, 
         DATABASE_URL: _database(),
         "DAGSTER_HOME": "",
         ALERT_WEBHOOK: "",
+        ALERT_SMTP_URL: "",
+        "MENTOR_PIPELINE_EXECUTOR": "",
     }
 
 

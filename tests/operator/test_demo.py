@@ -273,4 +273,6 @@ def test_the_demos_environment_holds_nothing_of_a_real_installation(tmp_path: Pa
     assert values["MENTOR_PIPELINE_DATA_DIR"] == str(tmp_path)
     assert values["MENTOR_PIPELINE_DATABASE_URL"] == ""
     assert values["MENTOR_PIPELINE_ALERT_WEBHOOK"] == ""
+    assert values["MENTOR_PIPELINE_ALERT_SMTP_URL"] == ""
+    assert values["MENTOR_PIPELINE_EXECUTOR"] == ""
     assert values["DAGSTER_HOME"] == ""
