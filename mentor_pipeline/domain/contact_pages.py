@@ -6,17 +6,7 @@ The address holds the number of the organisation's account, which no API tells; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
-
-if TYPE_CHECKING:
-    from mentor_pipeline.settings import ProgramYear
-
-
-def account_of(program: ProgramYear) -> int | None:
-    """The number of the organisation's account; None where the year file does not say it."""
-    return program.givebutter.account_id
 
 
 def page(contact_id: int, account_id: int | None) -> str | None:

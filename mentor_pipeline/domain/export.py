@@ -15,7 +15,7 @@ import polars as pl
 
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.changes import readable, sent_fields
-from mentor_pipeline.domain.contact_pages import account_of, contact_and_page, with_page
+from mentor_pipeline.domain.contact_pages import contact_and_page, with_page
 from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.domain.findings import Problem, problem_rows
 from mentor_pipeline.domain.import_cells import (
@@ -225,7 +225,7 @@ def _with_undecided_as_theirs(mentors: pl.DataFrame, conflicts: pl.DataFrame) ->
 def _held_by_rule(mentors: pl.DataFrame, conflicts: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
     """Mentors whom a rule of ours keeps back: mn_gb_import_held, the first reason and all of them in words."""
     status = pl.col("gb_match_status")
-    account = account_of(program)
+    account = program.givebutter.account_id
     mentors = mentors.join(_in_question(conflicts, account), on="mn_id", how="left", maintain_order="left")
     between = pl.col("in question").fill_null("no contact that is still there")
     holds: dict[str, tuple[pl.Expr, pl.Expr]] = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import polars as pl
 
-from mentor_pipeline.domain.contact_pages import account_of, with_page
+from mentor_pipeline.domain.contact_pages import with_page
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
 from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.domain.failures_csv import taken_external_ids as _told_by_failures
@@ -147,7 +147,7 @@ def judge_external_ids(
 def _together(found: list[pl.DataFrame], program: ProgramYear) -> pl.DataFrame:
     """Findings in order of the rows, with a link to the contact that each is about."""
     every = pl.concat([pl.DataFrame(schema=FINDINGS), *(conformed(one) for one in found)])
-    detail = with_page(pl.col("detail"), pl.col("contact_id"), account_of(program))
+    detail = with_page(pl.col("detail"), pl.col("contact_id"), program.givebutter.account_id)
     return every.with_columns(detail.alias("detail")).sort("row", maintain_order=True)
 
 

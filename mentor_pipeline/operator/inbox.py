@@ -20,7 +20,7 @@ import polars as pl
 from mentor_pipeline.errors import MentorPipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 MAX_FAILURES: Final = 3
@@ -208,7 +208,7 @@ def plan(
     now: datetime,
     *,
     runs: Mapping[str, EarlierRuns] | None = None,
-    live_run_id: str | None = None,
+    live_runs: Collection[str] = (),
 ) -> Plan:
     """Decide which files are to be imported now, which wait, and which are done with.
 
@@ -223,7 +223,7 @@ def plan(
         now: the time.
         runs: what Dagster knows of earlier runs, by sha256; a run that died before it reached the ledger shows only
             there. A content that is not in it waits for its turn. None: nothing is known of runs, and nothing waits.
-        live_run_id: the run that is changing the warehouse now, if any.
+        live_runs: ids of the runs that are changing the warehouse now; on Postgres there may be one for each year.
     """
     files = sorted(files, key=lambda file: file.name)
     entries = _entries(files, ledger)
@@ -249,7 +249,7 @@ def plan(
             waiting.append(Waiting(file.name, f"it has the same content as {ready[file.sha256].file.name}"))
         elif earlier is None:
             waiting.append(Waiting(file.name, "its turn comes after others"))
-        elif reason := _reason_to_wait(entry, earlier, now, live_run_id):
+        elif reason := _reason_to_wait(entry, earlier, now, live_runs):
             waiting.append(Waiting(file.name, reason))
         elif reason := _reason_to_give_up(entry, earlier):
             done_with.append(DoneWith(file.name, "rejected", f"{file.name}: {reason}"))
@@ -294,13 +294,13 @@ def already_imported(entry: Mapping[str, Any]) -> str:
 
 
 def _reason_to_wait(
-    entry: Mapping[str, Any] | None, runs: EarlierRuns, now: datetime, live_run_id: str | None
+    entry: Mapping[str, Any] | None, runs: EarlierRuns, now: datetime, live_runs: Collection[str]
 ) -> str | None:
     """Why a file that is neither imported nor rejected is not to be tried now; None when it is."""
     if runs.in_progress:
         return "a run for it is under way"
     if entry is not None and entry["status"] == "running":
-        return _while_running(entry, now, live_run_id)
+        return _while_running(entry, now, live_runs)
     failures = _failures(entry, runs)
     if not 0 < failures < MAX_FAILURES:
         return None
@@ -309,9 +309,9 @@ def _reason_to_wait(
     return f"attempt {failures} failed; the next one is after {again:%H:%M:%S} UTC" if now < again else None
 
 
-def _while_running(entry: Mapping[str, Any], now: datetime, live_run_id: str | None) -> str | None:
+def _while_running(entry: Mapping[str, Any], now: datetime, live_runs: Collection[str]) -> str | None:
     """An attempt whose run is not alive was killed; it is taken up at once, unless that has gone on for long."""
-    if live_run_id is not None and entry["run_id"] == live_run_id:
+    if entry["run_id"] in live_runs:
         return "it is being imported"
     pauses = min(entry["attempts"], MAX_KILLED) - KILLED_BEFORE_PAUSE + 1
     again = entry["started_at"] + max(pauses, 0) * PAUSE_AFTER_KILLS

@@ -619,13 +619,14 @@ def run_inbox(
     if not first:
         return InboxRun()
     time.sleep(settle_seconds)
-    alive = warehouse.holders()
+    # Before the ledger: a run that ends between the two is then seen as ended, not as killed.
+    live_runs = [holder.run_id for holder in warehouse.holders()]
     planned = plan(
         observe(inbox, first),
         warehouse.read_or_empty(LEDGER),
         first,
         datetime.now(UTC),
-        live_run_id=alive[0].run_id if alive else None,
+        live_runs=live_runs,
     )
     tidy(inbox, planned)
     imported = []

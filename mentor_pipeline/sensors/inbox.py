@@ -8,7 +8,7 @@ reads, moves and asks for is bounded, and the rest follows in later ticks.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -88,15 +88,15 @@ def build_inbox_sensor(
         cursor = _cursor(files)
         settled = any(file.sha256 is not None for file in files)
         try:
+            # Before the ledger: a run that ends between the two is then seen as ended, not as killed.
+            live_runs = [holder.run_id for holder in warehouse.holders()] if settled else []
             ledger = warehouse.read_or_empty(LEDGER) if settled else TABLES[LEDGER].empty()
         except WarehouseBusyError as error:
             return dg.SensorResult(skip_reason=f"Tried again at the next tick: {error}", cursor=cursor)
-        alive = warehouse.holders() if settled else []
-        live_run_id = alive[0].run_id if alive else None
         now = clock()
         wanted = contents_to_import(files, ledger, previous, at_most=CONTENTS_AT_ONCE)
-        runs = _earlier_runs(context.instance, wanted, live_run_id, now)
-        planned = plan(files, ledger, previous, now, runs=runs, live_run_id=live_run_id)
+        runs = _earlier_runs(context.instance, wanted, live_runs, now)
+        planned = plan(files, ledger, previous, now, runs=runs, live_runs=live_runs)
         faults = tidy(inbox, planned, seconds=SECONDS_TO_TIDY)
         for fault in faults:
             context.log.error(fault)
@@ -138,17 +138,17 @@ def _reason(planned: Plan, faults: Sequence[str]) -> str:
 
 
 def _earlier_runs(
-    instance: dg.DagsterInstance, contents: Sequence[str], live_run_id: str | None, now: datetime
+    instance: dg.DagsterInstance, contents: Sequence[str], live_runs: Collection[str], now: datetime
 ) -> dict[str, EarlierRuns]:
     """What Dagster knows of the runs for each content."""
     records = defaultdict(list)
     if contents:
         for record in instance.get_run_records(dg.RunsFilter(tags={SHA_TAG: contents}), limit=_RUNS_LOOKED_AT):
             records[record.dagster_run.tags[SHA_TAG]].append(record)
-    return {sha256: _summed_up(records[sha256], live_run_id, now) for sha256 in contents}
+    return {sha256: _summed_up(records[sha256], live_runs, now) for sha256 in contents}
 
 
-def _summed_up(records: Sequence[dg.RunRecord], live_run_id: str | None, now: datetime) -> EarlierRuns:
+def _summed_up(records: Sequence[dg.RunRecord], live_runs: Collection[str], now: datetime) -> EarlierRuns:
     ends = [datetime.fromtimestamp(record.end_time, UTC) for record in records if record.end_time is not None]
     return EarlierRuns(
         count=len(records),
@@ -157,14 +157,14 @@ def _summed_up(records: Sequence[dg.RunRecord], live_run_id: str | None, now: da
             for record in records
         ),
         last_end=max(ends, default=None),
-        in_progress=any(_is_in_progress(record, live_run_id, now) for record in records),
+        in_progress=any(_is_in_progress(record, live_runs, now) for record in records),
     )
 
 
-def _is_in_progress(record: dg.RunRecord, live_run_id: str | None, now: datetime) -> bool:
+def _is_in_progress(record: dg.RunRecord, live_runs: Collection[str], now: datetime) -> bool:
     status = record.dagster_run.status
     if status in _ENDED:
         return False
-    if status in _NOT_BEGUN or live_run_id is not None:
+    if status in _NOT_BEGUN or live_runs:
         return True
     return record.start_time is None or now - datetime.fromtimestamp(record.start_time, UTC) < STARTING_TIME

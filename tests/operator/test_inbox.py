@@ -131,8 +131,8 @@ def test_two_files_of_one_content_are_one_import() -> None:
 def test_a_killed_attempt_is_taken_up_at_once_and_a_live_one_is_left_alone() -> None:
     running = {"status": "running", "attempts": 1, "failures": 0, "started_at": NOW, "run_id": "run-1"}
     assert [ready.run_key for ready in planned(seen(), entry=running).ready] == ["abc:2"]
-    assert [ready.run_key for ready in planned(seen(), entry=running, live_run_id="run-2").ready] == ["abc:2"]
-    assert "being imported" in planned(seen(), entry=running, live_run_id="run-1").waiting[0].reason
+    assert [ready.run_key for ready in planned(seen(), entry=running, live_runs=["run-2"]).ready] == ["abc:2"]
+    assert "being imported" in planned(seen(), entry=running, live_runs=["run-2", "run-1"]).waiting[0].reason
 
 
 @pytest.mark.parametrize(("attempts", "minutes"), [(10, 10), (11, 20), (14, 50)])
@@ -144,7 +144,7 @@ def test_a_file_that_kills_every_attempt_gets_growing_pauses(attempts: int, minu
 
 def test_a_file_that_killed_fifteen_attempts_is_rejected_with_the_reason() -> None:
     running = {"status": "running", "attempts": 15, "failures": 0, "started_at": NOW, "run_id": "run-1"}
-    assert "being imported" in planned(seen(), entry=running, live_run_id="run-1").waiting[0].reason
+    assert "being imported" in planned(seen(), entry=running, live_runs=["run-2", "run-1"]).waiting[0].reason
     (given_up,) = planned(seen(), entry=running, now=NOW + 60 * MINUTE).done_with
     assert given_up.folder == "rejected"
     assert "15 attempts to import it were cut off" in given_up.note
