@@ -1,13 +1,13 @@
 """Measures the import of a contacts export: 49,000 and 1,000,000 contacts in 64 columns.
 
-For each size, each from a process of its own with its peak memory: Polars reads the file (`polars.read_csv`, all
-columns as text); DuckDB takes the resulting rows in one bulk insert; and the import as operators run it reads,
-normalises, merges, keeps its ledger and commits. The last should take no longer than five times the first plus the
-second. A further figure is the same export again a day later, with one contact in fifty edited. The file is the
-simulator's export; beyond its 49,000 contacts further ones are made from them, each with an id, a phone and addresses
-of its own.
+For each size, in turn and several times, so that medians can be told, and each from a process of its own with its peak
+memory: Polars reads the file (`polars.read_csv`, all columns as text); DuckDB takes the resulting rows in one bulk
+insert; and the import as operators run it reads, normalises, merges, keeps its ledger and commits. The last should
+take no longer than five times the first plus the second. A further figure is the same export again a day later, with
+one contact in fifty edited. The file is the simulator's export; beyond its 49,000 contacts further ones are made from
+them, each with an id, a phone and addresses of its own.
 
-    python -m bench.imports [--rows N] [--json]
+    python -m bench.imports [--rows N] [--runs N] [--json]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -49,9 +50,10 @@ WORLD: Final = 49_000
 SIZES: Final = (WORLD, 1_000_000)
 GOAL: Final = 5
 """The import may take so many times what reading alone takes, plus the bulk insert."""
+RUNS: Final = 5
 LIMIT_MB: Final = 4096
 CONTACTS: Final = "raw_gb_full_contacts"
-FIRST, LATER, ROWS = "export.csv", "later.csv", "rows.parquet"
+FIRST, LATER, ROWS, IMPORTED = "export.csv", "later.csv", "rows.parquet", "imported.duckdb"
 READING, INSERT = "polars.read_csv", "one bulk insert"
 IMPORT, AGAIN = "import into an empty warehouse", "the next day's export"
 
@@ -136,6 +138,7 @@ def read_csv(folder: Path) -> Work:
 def bulk_insert(folder: Path) -> Work:
     rows = pl.read_parquet(folder / ROWS)
     path = folder / "bulk.duckdb"
+    path.unlink(missing_ok=True)
     DuckDBWarehouse(path).replace(CONTACTS, rows.clear())
 
     def insert() -> None:
@@ -147,6 +150,7 @@ def bulk_insert(folder: Path) -> Work:
 
 
 def first_import(folder: Path) -> Work:
+    (folder / IMPORTED).unlink(missing_ok=True)
     return _import(folder / FIRST, NOW)
 
 
@@ -155,7 +159,7 @@ def later_import(folder: Path) -> Work:
 
 
 def _import(file: Path, now: datetime) -> Work:
-    warehouse = DuckDBWarehouse(file.with_name("imported.duckdb"))
+    warehouse = DuckDBWarehouse(file.with_name(IMPORTED))
     if not warehouse.path.exists():
         warehouse.replace(CONTACTS, TABLES[CONTACTS].empty())  # as before the insert: the file and its engine are there
     year = program()
@@ -173,8 +177,8 @@ MEASURED: Final[dict[str, Callable[[Path], Work]]] = {
 # -- telling ---------------------------------------------------------------------------------------------------------
 
 
-def measured(rows: int) -> dict[str, Any]:
-    """All figures for one size."""
+def measured(rows: int, runs: int) -> dict[str, Any]:
+    """All figures for one size: the medians of so many runs."""
     # Nothing large is made in this process: the peak memory of a process begins with that of the one that started it.
     processes = multiprocessing.get_context("spawn")
     with (
@@ -183,11 +187,13 @@ def measured(rows: int) -> dict[str, Any]:
     ):
         columns = pool.submit(make_files, folder, rows).result()
         pool.submit(make_rows, folder).result()
-        figures = {what: pool.submit(measure, folder, what).result() for what in MEASURED}
+        told = [{what: pool.submit(measure, folder, what).result() for what in MEASURED} for _ in range(runs)]
         size_mb = (Path(folder) / FIRST).stat().st_size // 1_000_000
+    figures = {what: _median([run[what] for run in told]) for what in MEASURED}
     allowed = GOAL * figures[READING].seconds + figures[INSERT].seconds
     return {
         "rows": rows,
+        "runs": runs,
         "columns": columns,
         "file_mb": size_mb,
         "measured": {what: figure._asdict() for what, figure in figures.items()},
@@ -197,14 +203,20 @@ def measured(rows: int) -> dict[str, Any]:
     }
 
 
+def _median(runs: list[Measured]) -> Measured:
+    seconds, cpu_seconds, peak_mb = (statistics.median(figure) for figure in zip(*runs, strict=True))
+    return Measured(seconds, cpu_seconds, round(peak_mb))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the import of a contacts export.")
     parser.add_argument("--rows", type=int, help=f"one size only (default: {' and '.join(f'{n:,}' for n in SIZES)})")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each is measured (default: {RUNS})")
     parser.add_argument("--json", action="store_true", help="print one document for machines")
     asked = parser.parse_args()
-    if asked.rows is not None and asked.rows < 1:
-        parser.error("--rows must be at least 1")
-    sizes = [measured(rows) for rows in ((asked.rows,) if asked.rows else SIZES)]
+    if min(asked.rows or 1, asked.runs) < 1:
+        parser.error("--rows and --runs must be at least 1")
+    sizes = [measured(rows, asked.runs) for rows in ((asked.rows,) if asked.rows else SIZES)]
     machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     told = {"machine": machine, "sizes": sizes}
     print(json.dumps(told) if asked.json else _as_text(told))
@@ -214,7 +226,7 @@ def main() -> None:
 def _as_text(told: dict[str, Any]) -> str:
     lines = [told["machine"]]
     for size in told["sizes"]:
-        lines.append(f"{size['rows']:,} contacts, {size['columns']} columns, {size['file_mb']} MB")
+        lines.append(f"{size['rows']:,} contacts, {size['columns']} columns, {size['file_mb']} MB; {size['runs']} runs")
         for what, figure in size["measured"].items():
             seconds = f"{figure['seconds']:>7.2f} s {figure['cpu_seconds']:>7.2f} s of processor"
             lines.append(f"  {what:<40} {seconds} {figure['peak_mb']:>6} MB")
