@@ -246,11 +246,11 @@ def read_contacts(data: bytes, name: str, *, now: datetime) -> ContactsFile:
     bad = _bad_cells(cells, typed, columns)
     _refuse_twice(typed, sheet, name)
     _refuse_many(bad, cells.height, sheet, name)
-    told = _Told(sheet, name, dict(typed.join(bad, on="row", how="semi").select("row", "contact_id").iter_rows()))
+    told = _Told(sheet, name, dict(typed.select("row", "contact_id").join(bad, on="row", how="semi").iter_rows()))
     as_text = bad.filter(_IS_KEPT_AS_TEXT)
     aside = bad.filter(~_IS_KEPT_AS_TEXT)
     set_aside = tuple(told.set_aside(*cell) for cell in aside.iter_rows())
-    bad_ids = typed.join(aside, on="row", how="semi").get_column("contact_id")
+    bad_ids = typed.select("row", "contact_id").join(aside, on="row", how="semi").get_column("contact_id")
     if not aside.is_empty():
         cells, typed, as_text = (frame.join(aside, on="row", how="anti") for frame in (cells, typed, as_text))
     kept_as_text = tuple(told.kept_as_text(*cell) for cell in as_text.iter_rows())
@@ -444,6 +444,9 @@ def _custom_fields(
         cells = cells.join(values, on="row", how="left", maintain_order="left").with_columns(
             pl.col(column).fill_null("")
         )
+    cells = cells.select(positions.values())
+    has_some = cells.select(pl.any_horizontal(pl.all() != "")).to_series()
+    cells = cells.filter(has_some)  # most contacts have none
     members = []
     is_odd = cells.select(pl.col(position).str.contains(_TO_ESCAPE).any() for position in positions.values()).row(0)
     odd = {label for label, has_odd in zip(positions, is_odd, strict=True) if has_odd}
@@ -453,7 +456,8 @@ def _custom_fields(
         member = pl.concat_str(pl.lit(f'{to_json(label)}:"'), text, pl.lit('"'))
         members.append(pl.when(value != "").then(member))
     together = pl.concat_str(members, separator=",", ignore_nulls=True)
-    return cells.select(pl.concat_str(pl.lit("{"), together, pl.lit("}"))).to_series()
+    texts = cells.select(pl.concat_str(pl.lit("{"), together, pl.lit("}"))).to_series()
+    return pl.repeat("{}", len(has_some), eager=True).scatter(has_some.arg_true(), texts)
 
 
 def _escaped(values: pl.Series) -> pl.Expr:

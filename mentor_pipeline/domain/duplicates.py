@@ -30,7 +30,8 @@ CONTACT_COLUMNS: Final = (
 )
 """Columns of `raw_gb_full_contacts` that the groups are made of."""
 
-_GROUP: Final = ("matched_on", "value")
+GROUP: Final = ("matched_on", "value")
+"""What a group is known by."""
 
 
 def duplicate_groups(contacts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
@@ -47,11 +48,6 @@ def duplicate_groups(contacts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFram
         (phone, e-mail, further e-mail, address), then the one modified last, then the higher id; null where the
         contacts are several mentors'. `mn_id` is then the first of these.
     """
-    active = contacts.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null()))
-    by_phone = _sharing(active, "phone", "phones")
-    by_email = _sharing(active, "email", "emails")
-    sharing = pl.concat([by_phone, by_email.join(_covered(by_email, by_phone), on=_GROUP, how="anti")])
-
     mentors = (
         links.filter(pl.col("gb_contact_id").is_not_null())
         .group_by(contact_id="gb_contact_id")
@@ -59,10 +55,11 @@ def duplicate_groups(contacts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFram
     )
     is_theirs = pl.col("theirs").is_not_null()
     groups = (
-        sharing.join(active.select("contact_id", *_described()), on="contact_id")
+        sharing(contacts)
+        .join(contacts.select("contact_id", *_described()), on="contact_id")
         .join(mentors, on="contact_id", how="left")
         .sort("contact_id")
-        .group_by(_GROUP)
+        .group_by(GROUP)
         .agg(
             contact_ids="contact_id",
             names="name",
@@ -83,10 +80,22 @@ def duplicate_groups(contacts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFram
         .with_columns(what_to_do=_what_to_do())
         .sort(pl.col("matched_on") == "email", "value")
     )
-    ids = [stable_id("group", *group) for group in groups.select(_GROUP).iter_rows()]
+    ids = [stable_id("group", *group) for group in groups.select(GROUP).iter_rows()]
     table = TABLES["duplicate_gb_contacts"]
     groups = groups.with_columns(group_id=pl.Series(ids, dtype=pl.String))
     return table.conform(groups.select(table.column_names))
+
+
+def sharing(contacts: pl.DataFrame) -> pl.DataFrame:
+    """Which contacts are in which group: matched_on (phone or email), value, contact_id.
+
+    Args:
+        contacts: contact_id, phones, emails, archived_at, missing_since of all contacts.
+    """
+    active = contacts.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null()))
+    by_phone = _sharing(active, "phone", "phones")
+    by_email = _sharing(active, "email", "emails")
+    return pl.concat([by_phone, by_email.join(_covered(by_email, by_phone), on=GROUP, how="anti")])
 
 
 def _sharing(active: pl.DataFrame, matched_on: str, column: str) -> pl.DataFrame:
@@ -95,6 +104,7 @@ def _sharing(active: pl.DataFrame, matched_on: str, column: str) -> pl.DataFrame
         active.select("contact_id", value=pl.col(column))
         .explode("value")
         .filter(pl.col("value").is_not_null())
+        .filter(pl.col("value").is_duplicated())
         .unique()
         .filter(pl.len().over("value") > 1)
     )
@@ -106,10 +116,10 @@ def _covered(by_email: pl.DataFrame, by_phone: pl.DataFrame) -> pl.DataFrame:
     return (
         by_email.with_columns(size=pl.len().over("value"))
         .join(by_phone.select("contact_id", phone="value"), on="contact_id")
-        .group_by(*_GROUP, "phone", "size")
+        .group_by(*GROUP, "phone", "size")
         .len()
         .filter(pl.col("len") == pl.col("size"))
-        .select(_GROUP)
+        .select(GROUP)
         .unique()
     )
 

@@ -113,8 +113,7 @@ def canonical_contacts(contacts: pl.DataFrame) -> pl.DataFrame:
     if frame.get_column("contact_id").is_duplicated().any():
         frame = frame.unique("contact_id", keep="last", maintain_order=True)
     have = set(frame.columns)
-    frame = frame.with_columns(
-        *_tidy(frame, [name for name in _TEXTS if name in have]),
+    frame = _tidied(frame, [name for name in _TEXTS if name in have]).with_columns(
         *(pl.col(name).dt.truncate("1s") for name in ("created_at", "last_modified_at", "archived_at") if name in have),
         *(pl.col(name).fill_null(0) for name in ("total_contributions", "recurring_contributions") if name in have),
     )
@@ -136,7 +135,7 @@ def canonical_contacts(contacts: pl.DataFrame) -> pl.DataFrame:
                 values = values.join(frame.select("contact_id", primary), on="contact_id").filter(~same)
             frame = frame.with_columns(_collected(frame, values.sort(additional), additional))
     if "tags" in have:
-        frame = frame.with_columns(_collected(frame, _exploded(frame, "tags").sort("tags"), "tags"))
+        frame = frame.with_columns(_tidy_tags(frame))
     return frame.select("contact_id", *(name for name in _TABLE.column_names if name in have and name in TOLD_COLUMNS))
 
 
@@ -212,30 +211,46 @@ def learn(
     )
 
 
-def _tidy(frame: pl.DataFrame, texts: Sequence[str]) -> list[pl.Expr]:
-    """Columns trimmed, line ends as LF, blank as null. Few have a carriage return, so it is looked for first."""
-    has_returns = frame.select(pl.col(texts).str.contains("\r", literal=True).any()).row(0) if texts else ()
+def _tidied(frame: pl.DataFrame, texts: Sequence[str]) -> pl.DataFrame:
+    """The frame with these columns trimmed, line ends as LF, blank as null.
+
+    Most cells are blank and few columns have a carriage return: both are looked for first, which is cheap.
+    """
+    if not texts:
+        return frame
+    frame = frame.with_columns(pl.when(pl.col(texts) != "").then(pl.col(texts)))
+    has_returns = frame.select(pl.col(texts).str.contains("\r", literal=True).any()).row(0)
     unified = [
         pl.col(name).str.replace_all("\r\n?", "\n") if there else pl.col(name)
         for name, there in zip(texts, has_returns, strict=True)
     ]
-    tidy = [text.str.strip_chars() for text in unified]
-    return [pl.when(text != "").then(text) for text in tidy]
+    return frame.with_columns(text.str.strip_chars().replace("", None) for text in unified)
 
 
 def _phone_or_text(values: pl.Series) -> pl.Series:
-    return pl.select(pl.coalesce(phones(values), values)).to_series().alias(values.name)
+    return _or_text(phones(values), values)
 
 
 def _email_or_text(values: pl.Series) -> pl.Series:
-    return pl.select(pl.coalesce(emails(values), values.str.to_lowercase())).to_series().alias(values.name)
+    return _or_text(emails(values), values.str.to_lowercase())
+
+
+def _or_text(clean: pl.Series, text: pl.Series) -> pl.Series:
+    return pl.select(pl.coalesce(clean, text)).to_series().alias(text.name)
 
 
 def _exploded(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """contact_id and one value of a list column a row; blank values are left out."""
     held = frame.select("contact_id", name).filter(pl.col(name).list.len() > 0)
-    values = held.explode(name, empty_as_null=True)
-    return values.with_columns(_tidy(values, [name])).drop_nulls(name)
+    return _tidied(held.explode(name, empty_as_null=True), [name]).drop_nulls(name)
+
+
+def _tidy_tags(frame: pl.DataFrame) -> pl.Series:
+    """Tags as a list column of `frame`: trimmed, each once, sorted. Thousands of contacts share a few combinations."""
+    distinct = frame.select("tags").unique().with_row_index("contact_id")
+    tidy = distinct.select("tags", tidy=_collected(distinct, _exploded(distinct, "tags").sort("tags"), "tags"))
+    rows = frame.select("tags").join(tidy, on="tags", how="left", nulls_equal=True, maintain_order="left")
+    return rows.get_column("tidy").alias("tags")
 
 
 def _collected(frame: pl.DataFrame, values: pl.DataFrame, name: str) -> pl.Series:
@@ -298,7 +313,7 @@ def _all_values(
     # Most contacts have the primary one at most.
     first = clean(rows.get_column(primary).cast(pl.String)).alias("first")
     alone = pl.when(first.is_not_null()).then(pl.concat_list(first))
-    some = rows.filter(pl.col(additional).list.len() > 0)
+    some = rows.select("contact_id", primary, additional).filter(pl.col(additional).list.len() > 0)
     every = pl.concat_list(pl.col(primary).cast(pl.String), pl.col(additional))
     values = some.select("contact_id", value=every).explode("value", empty_as_null=True)
     values = values.with_columns(clean(values.get_column("value"))).drop_nulls("value")

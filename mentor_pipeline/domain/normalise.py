@@ -140,21 +140,37 @@ def is_school_email(email: str, school_domains: Sequence[str]) -> bool:
 
 def phones(values: pl.Series) -> pl.Series:
     """E.164 of a whole column; null where there is no number. Same values as `normalise_phone`."""
-    return _column(values, values.str.contains(_PLAIN_PHONE), lambda text: normalise_phone(text).e164)
+    return _column(
+        values, values.str.contains(_PLAIN_PHONE), lambda odd: _each(odd, lambda text: normalise_phone(text).e164)
+    )
 
 
 def emails(values: pl.Series) -> pl.Series:
     """Addresses of a whole column; null where there is none. Same values as `normalise_email`."""
+    return _column(values, _are_plain_emails(values), _odd_emails)
+
+
+def _are_plain_emails(values: pl.Series) -> pl.Series:
+    text = pl.col(values.name)
+    is_short = text.str.len_bytes() <= 64  # no part of a short address can break a length limit
+    is_plain = text.str.contains(_PLAIN_EMAIL) & is_short & ~text.str.contains(_SPECIAL_DOMAIN)
+    return values.to_frame().select(is_plain).to_series()
+
+
+def _odd_emails(values: pl.Series) -> pl.Series:
+    """Most are plain but for capitals or spaces."""
     lower = values.str.strip_chars().str.to_lowercase()
-    is_short = lower.str.len_chars() <= 64  # no part of a short address can break a length limit
-    is_plain = lower.str.contains(_PLAIN_EMAIL) & is_short & ~lower.str.contains(_SPECIAL_DOMAIN)
-    return _column(lower, is_plain, normalise_email)
+    return _column(lower, _are_plain_emails(lower), lambda odd: _each(odd, normalise_email))
 
 
-def _column(values: pl.Series, is_plain: pl.Series, one: Callable[[str | None], str | None]) -> pl.Series:
-    """Leave plain values as they are; send each other distinct value through `one`."""
+def _column(values: pl.Series, is_plain: pl.Series, others: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """Leave plain values as they are; send the other distinct values through `others`."""
     odd = values.filter(~is_plain).drop_nulls().unique()
     if odd.is_empty():
         return values
-    replaced = values.replace_strict(odd, pl.Series([one(text) for text in odd], dtype=pl.String), default=None)
+    replaced = values.replace_strict(odd, others(odd), default=None)
     return pl.select(pl.when(is_plain).then(values).otherwise(replaced)).to_series().alias(values.name)
+
+
+def _each(values: pl.Series, one: Callable[[str | None], str | None]) -> pl.Series:
+    return pl.Series([one(text) for text in values], dtype=pl.String)

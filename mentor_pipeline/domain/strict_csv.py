@@ -109,7 +109,7 @@ def read_header(data: bytes, name: str, then: str = EXPORT_AGAIN) -> tuple[str, 
     Raises:
         FileRejectedError: not UTF-8 text, empty, or a first line that is no header.
     """
-    return _header(_text(data, name, then, whole=False), name, then)[0]
+    return _header(_utf8(_text(data, name, then), name, then, is_cut=True), name, then)[0]
 
 
 def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
@@ -126,10 +126,16 @@ def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
     """
     if len(data) > LARGEST_FILE:
         raise refusal(name, f"the file has {len(data):,} bytes, more than any export of contacts", then)
-    text = _text(data, name, then, whole=True)
+    text = _text(data, name, then)
+    texts = _for_polars(text, name, then)
     header, header_line, first = _header(text, name, then)
     _refuse_repeated(header, header_line, name, then)
-    cells = _cells(_checked(text, first, len(header), name, then), len(header))
+    is_plain = len(header) > 1 and first.start < len(text) and _is_plain(texts, len(header))
+    del texts  # of a million contacts this is a third of a gigabyte
+    if is_plain:
+        cells = _cells(text, len(header)).slice(1)  # the header is a record too
+    else:
+        cells = _cells(_without_blank_lines(text, first, len(header), name, then), len(header))
     if cells.is_empty() or any(cells.null_count().row(0)):
         raise refusal(name, f"{cells.height} rows were read, not as they were checked", then)
     sheet = Sheet(header, header_line, cells, text, first)
@@ -137,11 +143,8 @@ def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
     return sheet
 
 
-def _checked(text: bytes, first: _Record, width: int, name: str, then: str) -> bytes:
-    """The records without blank lines, every one of them as wide as the header."""
-    body = text[first.start :]
-    if width > 1 and _is_plain(body, width):
-        return body
+def _without_blank_lines(text: bytes, first: _Record, width: int, name: str, then: str) -> bytes:
+    """The records after the header, every one of them as wide as it."""
     try:
         records = [text[record.start : record.end] for record in _records(text, first, width)]
     except _FaultError as error:
@@ -151,12 +154,11 @@ def _checked(text: bytes, first: _Record, width: int, name: str, then: str) -> b
     return b"".join(records)
 
 
-def _is_plain(body: bytes, width: int) -> bool:
+def _is_plain(texts: pl.Series, width: int) -> bool:
     """True when all of it is records of that width, with nothing between them; False also when that is not known."""
     cells = f"{_PLAIN_CELL}(?:,{_PLAIN_CELL}){{{width - 1}}}"
-    text = pl.Series([body]).cast(pl.String)
     try:
-        return bool(text.str.contains(rf"\A(?:{cells}\r?\n)*{cells}\r?\n?\z").item())
+        return bool(texts.str.contains(rf"\A(?:{cells}\r?\n)*{cells}\r?\n?\z").last())
     except pl.exceptions.ComputeError:  # thousands of columns
         return False
 
@@ -211,9 +213,10 @@ def _refuse_long_cells(sheet: Sheet, name: str, then: str) -> None:
             )
 
 
-def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
-    """The bytes without byte order mark, once they are known to be UTF-8 text."""
-    if not data.removeprefix(_UTF8_MARK).strip():
+def _text(data: bytes, name: str, then: str) -> bytes:
+    """The bytes without byte order mark, once nothing in them tells of another kind of file."""
+    text = data.removeprefix(_UTF8_MARK)
+    if not text or text.isspace():
         raise refusal(name, "the file is empty", then)
     kind = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
     if kind is not None:
@@ -221,15 +224,29 @@ def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
     head = data[:1000]
     if data.startswith(_UTF16_MARKS) or head.count(0) * 3 > len(head):
         raise refusal(name, "this text is in UTF-16 (or UTF-32), not UTF-8: a spreadsheet program saved it", then)
-    text = data.removeprefix(_UTF8_MARK)
     if (at := text.find(0)) >= 0:
         raise refusal(name, f"line {_line(text, at)} holds a NUL byte: the file is damaged or no text", then)
-    if whole and _is_utf8(text):
-        return text
+    return text
+
+
+def _for_polars(text: bytes, name: str, then: str) -> pl.Series:
+    """The text as UTF-8, after an empty one: a column of one value alone would be copied four times.
+
+    Not by Python, whose own text of a large file takes up to four bytes for each character.
+    """
+    try:
+        return pl.Series([b"", text]).cast(pl.String)
+    except pl.exceptions.PolarsError:
+        _utf8(text, name, then)  # says where
+        raise
+
+
+def _utf8(text: bytes, name: str, then: str, *, is_cut: bool = False) -> bytes:
+    """The text, once it is known to be UTF-8; of one that is cut off without the half of a character at its end."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
-        if not whole and error.end >= len(text) - 3:  # a character cut in two by reading only the beginning
+        if is_cut and error.end >= len(text) - 3:
             return text[: error.start]
         raise refusal(
             name,
@@ -238,15 +255,6 @@ def _text(data: bytes, name: str, then: str, *, whole: bool) -> bytes:
             then,
         ) from error
     return text
-
-
-def _is_utf8(text: bytes) -> bool:
-    """Asked of Polars: Python's own text of a large file would take up to four bytes for each character."""
-    try:
-        pl.Series([text]).cast(pl.String)
-    except pl.exceptions.PolarsError:
-        return False
-    return True
 
 
 def _header(text: bytes, name: str, then: str) -> tuple[tuple[str, ...], int, _Record]:

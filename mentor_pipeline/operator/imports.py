@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import polars as pl
 
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
-from mentor_pipeline.domain.duplicates import CONTACT_COLUMNS, duplicate_groups
+from mentor_pipeline.domain.duplicates import GROUP, sharing
 from mentor_pipeline.domain.failures_csv import read_failures
 from mentor_pipeline.domain.findings import Problem, problem_rows
 from mentor_pipeline.domain.forgotten import LEDGER as FORGOTTEN
@@ -386,7 +386,8 @@ def _write_contacts(
         now=attempt.now,
         mn_id_prefix=program.mn_id_prefix,
     )
-    transaction.upsert("raw_gb_full_contacts", blanked(learned.rows, transaction.read_or_empty(FORGOTTEN)))
+    rows = blanked(learned.rows, transaction.read_or_empty(FORGOTTEN))
+    transaction.upsert("raw_gb_full_contacts", rows)
     if is_full and file.known_at is not None:
         _confirm(transaction, file, file.known_at, last_read)
     notes = [*file.set_aside, *file.kept_as_text]
@@ -401,7 +402,10 @@ def _write_contacts(
         "missing_contacts": learned.missing_count,
         "is_partial": not is_full,
         "message": _summary(file, learned, notes),
-        **_seen_of_mentors(transaction, file, program.year),
+        **_seen_of_mentors(
+            _after(known, rows).join(file.contacts, on="contact_id", how="semi"),
+            transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=program.year),
+        ),
     }
 
 
@@ -482,18 +486,21 @@ def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> 
     return " ".join([*parts, *(problem.message for problem in notes[-5:])])
 
 
-def _seen_of_mentors(transaction: Transaction, file: ContactsFile, year: int) -> dict[str, int]:
-    """What the file means for the year's mentors, and how many groups of duplicates it holds."""
-    columns = [*CONTACT_COLUMNS, "external_mn_id"]
-    everyone = transaction.read_or_empty("raw_gb_full_contacts", columns=columns)
-    contacts = everyone.join(file.contacts.select("contact_id"), on="contact_id", how="semi")
-    mentors = transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=year)
+def _after(known: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
+    """What is looked at of all contacts, as they are after the import."""
+    columns = ("contact_id", "external_mn_id", "phones", "emails", "archived_at", "missing_since")
+    before = known.select(columns).join(written, on="contact_id", how="anti")
+    return pl.concat([before, written.select(columns)])
+
+
+def _seen_of_mentors(contacts: pl.DataFrame, mentors: pl.DataFrame) -> dict[str, int]:
+    """What the file's contacts mean for the year's mentors, and how many groups of duplicates they hold."""
     unlinked = mentors.filter(pl.col("gb_contact_id").is_null()).get_column("mn_id")
     awaited = [comparable_mn_id(mn_id) for mn_id in unlinked]
     return {
         "mentors_matched": mentors.join(contacts, left_on="gb_contact_id", right_on="contact_id", how="semi").height,
         "new_contact_ids_captured": contacts.filter(pl.col("external_mn_id").is_in(awaited)).height,
-        "duplicates_detected": duplicate_groups(contacts, mentors).height,
+        "duplicates_detected": sharing(contacts).n_unique(GROUP),
     }
 
 
