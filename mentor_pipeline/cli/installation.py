@@ -28,15 +28,23 @@ class Installation:
     warehouse: Warehouse
 
 
-def installation() -> Installation:
+def installation(*, patience_s: float = 30.0) -> Installation:
     """Read the environment, `.env` and the year file.
+
+    Args:
+        patience_s: how long to wait for others who use the warehouse.
 
     Raises:
         ConfigError: they have faults.
     """
     load_environment()
     settings = Settings.load()
-    return Installation(settings, settings.program_year(), open_warehouse(settings))
+    return Installation(settings, settings.program_year(), open_warehouse(settings, busy_timeout_s=patience_s))
+
+
+def looking() -> Installation:
+    """The installation for a command that only reads: within five seconds it answers, or says who keeps it waiting."""
+    return installation(patience_s=3.0)
 
 
 def run_shown(

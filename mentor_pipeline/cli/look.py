@@ -20,10 +20,10 @@ _PANEL: Final = "Look"
 @told
 def status(*, as_json: Json = False) -> None:
     """Show how things stand: mentors, contacts, what is withheld, what to decide, and what to do next."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     found = reports.status(here.warehouse, here.settings, here.program, datetime.now(UTC))
     Terminal(as_json=as_json).result(found, *show.status(found))
 
@@ -43,10 +43,10 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Show why a mentor has this Givebutter contact: every candidate, its score and its fate."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     found = reports.why(here.warehouse, here.program, mentor)
     Terminal(as_json=as_json).result(found, *show.why(found))
 
@@ -75,10 +75,10 @@ def changes(
     as_json: Json = False,
 ) -> None:
     """Show what changed, newest first. `--since A --until B` with two runs gives what lies between them."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     wanted = reports.ChangeFilter(since, until, mentor, tuple(types or ()), significant)
     found = reports.changes(here.warehouse, here.program, wanted)
     terminal = Terminal(as_json=as_json)
@@ -103,10 +103,10 @@ def problems(
     as_json: Json = False,
 ) -> None:
     """List what is wrong: open errors and warnings, whom each concerns, what to do, and since when."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     found = reports.problems(here.warehouse, here.program, problem_type=problem_type, severity=severity, mentor=mentor)
     Terminal(as_json=as_json).result(found, *show.problems(found))
 
@@ -122,13 +122,13 @@ def list_conflicts(
     as_json: Json = False,
 ) -> None:
     """List what waits for a decision, the most severe first."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
     if with_status not in {"all", *reports.CONFLICT_STATUSES}:
         msg = f"{with_status}: no such status. There are: {', '.join(reports.CONFLICT_STATUSES)}, and all."
         raise typer.BadParameter(msg, param_hint="--status")
-    here = installation()
+    here = looking()
     found = reports.conflicts(
         here.warehouse,
         here.program,
@@ -146,10 +146,10 @@ def show_conflict(
     as_json: Json = False,
 ) -> None:
     """Show one conflict with all that a person needs to decide it."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     found = reports.conflict(here.warehouse, here.program, conflict_id)
     Terminal(as_json=as_json).result(found, *show.conflict(found))
 
@@ -167,10 +167,10 @@ def preflight(
     with another row as one; a `notice` is only to be known, such as that a row merges into the mentor's own contact.
     Exits with 1 when a row is refused or wrong.
     """
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator import reports
 
-    here = installation()
+    here = looking()
     found = reports.preflight(here.warehouse, here.program, file)
     Terminal(as_json=as_json).result(found, *show.preflight(found))
     if found.refused or found.wrong:

@@ -82,10 +82,10 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show a mentor's life, newest last: what changed, what people set and decided, conflicts, archived contacts."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator.life import life
 
-    here = installation()
+    here = looking()
     found = life(here.warehouse, here.program, mn_id)
     Terminal(as_json=as_json).result(found, *show_people.life(found))
 
@@ -105,10 +105,10 @@ def as_of(
     as_json: Json = False,
 ) -> None:
     """Show the mentors as they were at a time, or when a run had ended."""
-    from mentor_pipeline.cli.installation import installation
+    from mentor_pipeline.cli.installation import looking
     from mentor_pipeline.operator.life import mentors_as_of, write_mentors
 
-    here = installation()
+    here = looking()
     found = mentors_as_of(here.warehouse, here.program, time, datetime.now(UTC), mentor=mentor)
     if out is not None:
         write_mentors(out, found.mentors)

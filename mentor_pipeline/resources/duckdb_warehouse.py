@@ -273,7 +273,7 @@ class DuckDBWarehouse(Warehouse):
         waiting = Retrying(
             retry=retry_if_exception(_is_busy),
             stop=stop_after_delay(self.busy_timeout_s),
-            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            wait=wait_random_exponential(multiplier=0.1, max=min(2.0, self.busy_timeout_s / 10)),
             before_sleep=lambda _: logger.info("%s is in use by another process; waiting", self.path),
             reraise=True,
         )

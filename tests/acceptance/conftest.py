@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ON_POSTGRES_TOO: Final = {
     "test_first_day", "test_every_hour", "test_new_mentor", "test_both_directions", "test_decisions", "test_faults",
-    "test_kills",
+    "test_kills", "test_archive", "test_crowds",
 }  # fmt: skip
 """Stories that `make test-slow` tells on Postgres too."""
 

@@ -7,7 +7,12 @@ can be copied, so that one first sync is enough for many stories.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +38,7 @@ from mentor_pipeline.tables import TABLES
 from tests.builders import YEAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typer.testing import Result
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
     from mentor_pipeline.operator.runs import InboxRun, RunOutcome
     from tests.postgres import Postgres
 
+LIMIT_S: Final = 120
+"""No step of a story takes longer, unless something hangs."""
 APPEND_ONLY: Final = (
     "mentor_history",
     "mn_changes",
@@ -120,6 +127,34 @@ class Installation:
         """A command of the command line."""
         with environment(self.variables):
             return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+    def started(self, *words: str, rate: int = 50, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        """A command in a process of its own, with so many requests a second and its output where it is wanted."""
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "mentor_pipeline", *words],
+            env={**os.environ, **self.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": str(rate)},
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+
+    def killed_when(self, reached: Callable[[], bool], *words: str, rate: int = 50) -> None:
+        """A command in a process of its own, killed for good as soon as that is so; it is still at work then."""
+        process = self.started(*words, rate=rate)
+        try:
+            deadline = time.monotonic() + LIMIT_S
+            while not reached() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+        finally:
+            process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+    def wait_for_run(self, process: subprocess.Popen[str]) -> None:
+        """Wait until a run of this installation has the writer lock, or the process is over."""
+        deadline = time.monotonic() + LIMIT_S
+        while not self.warehouse.holders() and process.poll() is None:
+            assert time.monotonic() < deadline, "the run never began"
+            time.sleep(0.1)
 
     def call_json(self, *words: str) -> dict[str, Any]:
         """A command that is to succeed; its document."""

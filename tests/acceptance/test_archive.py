@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -21,13 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.installation import Installation
+    from tests.postgres import Postgres
 
 pytestmark = pytest.mark.slow
 
 DUPLICATES = 3
 FIRST = ("Ada", "Ben", "Cora", "Dan", "Elsa", "Finn", "Greta", "Hugo", "Iris", "Jon")
 LAST = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ilex", "Juniper")
-LIMIT_S = 120.0
 
 
 def world_of(mentors: int) -> tuple[World, set[int]]:
@@ -62,35 +57,16 @@ def known_archived(there: Installation) -> set[int]:
     return set(there.table("raw_gb_full_contacts").filter(pl.col("archived_at").is_not_null())["contact_id"])
 
 
-def killed_after(there: Installation, count: int, *words: str) -> None:
-    """A command in a process of its own, killed for good when so many contacts were archived."""
-    environment = {**os.environ, **there.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": "50"}
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "mentor_pipeline", *words],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + LIMIT_S
-        while archive_calls(there).total() < count and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-    assert process.wait() == -signal.SIGKILL
-
-
-def test_an_archive_that_was_killed_half_way_archives_each_once(tmp_path: Path) -> None:
+def test_an_archive_that_was_killed_half_way_archives_each_once(tmp_path: Path, database: Postgres | None) -> None:
     mentors = 100
     world, duplicates = world_of(mentors)
-    with installed(tmp_path / "data", world) as there:
+    with installed(tmp_path / "data", world, postgres=database) as there:
         there.sync()
         planned = there.call_json("archive", "plan")
         assert {row["contact_id"] for row in planned["archive"]} == duplicates
         assert planned["counts"] == {"archive": mentors * DUPLICATES, "review": 0}
 
-        killed_after(there, len(duplicates) // 2, "archive", "apply", "--yes")
+        there.killed_when(lambda: archive_calls(there).total() >= len(duplicates) // 2, "archive", "apply", "--yes")
         half = archived_in(there)
         assert len(duplicates) // 2 <= len(half) < len(duplicates)
         assert known_archived(there) == set()

@@ -6,11 +6,8 @@ good again and again. What a run writes down of itself (times, run ids, `sync_lo
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +15,7 @@ import polars as pl
 import pytest
 
 from mentor_pipeline.tables import TABLES, Type
-from tests.acceptance.installation import going_on
+from tests.acceptance.installation import LIMIT_S, going_on
 from tests.acceptance.test_every_hour import files_of, plain_mentors
 
 if TYPE_CHECKING:
@@ -31,32 +28,14 @@ OF_THE_RUN: Final = {"id", "run_id", "detected_by", "created_by", "score", "scor
 """A score counts the days since a contact was last edited, so it goes down a little from run to run."""
 NOT_COMPARED: Final = {"sync_log", "source_reads"}
 """They tell of runs and of reads, of which a killed installation has more."""
-LIMIT_S: Final = 120
 EDITS: Final = 5
-
-
-def started(there: Installation, words: tuple[str, ...], stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "mentor_pipeline", *words],
-        env={**os.environ, **there.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": "50"},
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )
-
-
-def wait_until_begun(there: Installation, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the run has the writer lock, or is over."""
-    deadline = time.monotonic() + LIMIT_S
-    while not there.warehouse.holders() and process.poll() is None:
-        assert time.monotonic() < deadline, "the run never began"
-        time.sleep(0.1)
 
 
 def killed_somewhere(there: Installation, words: tuple[str, ...], after_s: float) -> bool:
     """Kill a command so long after its run began; True when it was still at work."""
-    process = started(there, words)
+    process = there.started(*words)
     try:
-        wait_until_begun(there, process)
+        there.wait_for_run(process)
         time.sleep(after_s)
     finally:
         process.send_signal(signal.SIGKILL)

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from mentor_pipeline.simulator import generate_world
-from tests.acceptance.installation import installed
+from tests.acceptance.installation import LIMIT_S, installed
 from tests.acceptance.test_every_hour import plain_mentors
-from tests.acceptance.test_kills import LIMIT_S, edited, started, wait_until_begun
+from tests.acceptance.test_kills import edited
 from tests.builders import program
 from tests.postgres import running_postgres
 
@@ -28,14 +28,14 @@ def test_the_run_fails_in_words_and_the_next_one_makes_it_good(after_s: float, t
         there.sync()
         (mentor, *_) = plain_mentors(there)
         edited(there, mentor, 1)
-        sync = started(there, ("sync",), stderr=subprocess.PIPE)
-        wait_until_begun(there, sync)
+        sync = there.started("sync", output=subprocess.PIPE)
+        there.wait_for_run(sync)
         time.sleep(after_s)
         server.restart()
         _, said = sync.communicate(timeout=LIMIT_S)
         if sync.returncode:  # nothing was asked of the server just then, where it went well
-            assert "Postgres" in said.decode()
-            assert "Traceback" not in said.decode()
+            assert "Postgres" in said
+            assert "Traceback" not in said
         assert there.warehouse.holders() == []
         there.sync()
         assert there.table("sync_log").filter(status="running").is_empty()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -72,12 +69,7 @@ def test_in_nothing_that_a_command_says(there: Installation) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="other systems show processes otherwise")
 def test_in_no_list_of_processes(there: Installation) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mentor_pipeline", "config", "check"],
-        env={**os.environ, **there.variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = there.started("config", "check")
     lines: set[str] = set()
     while process.poll() is None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +22,6 @@ MENTORS = 12
 FIRST = ("Ada", "Ben", "Cora", "Dan", "Elsa", "Finn", "Greta", "Hugo", "Iris", "Jon", "Kai", "Lea")
 OURS = owned_tags(program())
 FOREIGN = {"Donor", "Mentors 2024"}
-LIMIT_S = 120.0
 
 
 def world_of_mentors() -> World:
@@ -59,24 +53,6 @@ def tag_calls(there: Installation) -> int:
     return sum(call.endpoint == "givebutter.tags" for call in list(there.simulator.calls))
 
 
-def killed_after(there: Installation, calls: int, *words: str) -> None:
-    """A command in a process of its own, killed for good after so many calls."""
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "mentor_pipeline", *words],
-        env={**os.environ, **there.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": "20"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + LIMIT_S
-        while tag_calls(there) < calls and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-    assert process.wait() == -signal.SIGKILL
-
-
 def test_what_no_longer_holds_comes_off_again(tmp_path: Path) -> None:
     with installed(tmp_path / "data", world_of_mentors()) as there:
         there.sync()
@@ -96,7 +72,7 @@ def test_what_no_longer_holds_comes_off_again(tmp_path: Path) -> None:
         assert len(planned) == MENTORS
         assert {(*move["add"], *move["remove"]) for move in planned} == {("No Page", "Status: needs_setup")}
 
-        killed_after(there, MENTORS // 2, "tags", "push", "--yes")
+        there.killed_when(lambda: tag_calls(there) >= MENTORS // 2, "tags", "push", "--yes", rate=20)
         half = sum(tags == holding(there)[contact_id] for contact_id, tags in tags_of(there).items())
         assert MENTORS // 2 <= half < MENTORS
         left = there.call_json("tags", "push")["report"]["moves"]
