@@ -211,6 +211,7 @@ class PostgresWarehouse(Warehouse):
         self.busy_timeout_s = busy_timeout_s
         self._url = _checked(url)
         self._location = _described(url)
+        self._held: dict[int, int] = {}  # the server's process that holds a lock for us -> of which program year
 
     @property
     def location(self) -> str:
@@ -230,6 +231,8 @@ class PostgresWarehouse(Warehouse):
                     session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 try:
                     yield session
+                    if write:
+                        self._refuse_without_lock(session)
                 except BaseException:
                     with suppress(Error):  # a lost connection is rolled back by the server
                         connection.rollback()
@@ -299,12 +302,15 @@ class PostgresWarehouse(Warehouse):
                 # The server frees the lock of a machine that vanished after a minute.
                 for option, value in (("idle", 30), ("interval", 10), ("count", 3)):
                     lock.execute(f"SET tcp_keepalives_{option} = {value}")
-                self._tell(lock, year, Holder(os.getpid(), run_id, job, datetime.now(UTC), by, socket.gethostname()))
+                me = Holder(os.getpid(), run_id, job, datetime.now(UTC), by, socket.gethostname())
+                backend = self._tell(lock, year, me)
+                self._held[backend] = year
             except Error as error:
                 raise self._explained(error) from error
             try:
                 yield
             finally:
+                del self._held[backend]
                 # The lock ends with the connection, also when the row cannot be deleted any more.
                 with suppress(Error):
                     lock.execute(f"DELETE FROM {WRITERS} WHERE year = $1 AND backend = pg_backend_pid()", [year])
@@ -315,10 +321,8 @@ class PostgresWarehouse(Warehouse):
             if not session.stored_columns(WRITERS):
                 return []
             found = session.fetch(
-                f"SELECT process, run_id, job, since, by, host FROM {WRITERS} w WHERE EXISTS (SELECT 1 FROM pg_locks l"
-                " WHERE l.locktype = 'advisory' AND l.granted AND l.pid = w.backend AND l.objsubid = 1"
-                " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                f" AND (l.classid::bigint << 32) | l.objid::bigint = {_key(_WRITER_OF_YEAR)}) ORDER BY year"
+                f"SELECT process, run_id, job, since, by, host FROM {WRITERS} w"
+                f" WHERE EXISTS ({_LOCK_OF_W}) ORDER BY year"
             )
         return [Holder(*row) for row in found.iter_rows()]
 
@@ -348,9 +352,25 @@ class PostgresWarehouse(Warehouse):
         told = session.fetch(f"SELECT run_id FROM {WRITERS} WHERE year = $1", [year])["run_id"]
         return next((holder for holder in self.holders() if holder.run_id in told), None)
 
-    def _tell(self, lock: PostgresSession, year: int, me: Holder) -> None:
-        """Write down who holds the lock."""
-        backend = lock.fetch("SELECT pg_backend_pid() AS pid")["pid"].item()
+    def _refuse_without_lock(self, session: PostgresSession) -> None:
+        """Let nothing be written by a run whose lock went with its connection: another one may have begun.
+
+        Raises:
+            WarehouseError: it has none any more.
+        """
+        for backend, year in list(self._held.items()):
+            sql = f"SELECT 1 FROM (SELECT $1::integer AS year, $2::integer AS backend) w WHERE EXISTS ({_LOCK_OF_W})"
+            if session.fetch(sql, [year, backend]).is_empty():
+                msg = (
+                    f"This run no longer has the lock on program year {year} of the {self.location}: the connection "
+                    "that held it was broken, so another run may have begun. What this step had to write was not "
+                    "written; what was stored before is intact. Start the job again."
+                )
+                raise WarehouseError(msg)
+
+    def _tell(self, lock: PostgresSession, year: int, me: Holder) -> int:
+        """Write down who holds the lock; the server's process that does."""
+        backend: int = lock.fetch("SELECT pg_backend_pid() AS pid")["pid"].item()
         with self._session(write=True) as session:
             session.claim(WRITERS)
             if not session.stored_columns(WRITERS):
@@ -367,6 +387,7 @@ class PostgresWarehouse(Warehouse):
                 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 [year, backend, me.pid, me.host, me.run_id, me.job, me.by, me.since],
             )
+        return backend
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
@@ -553,6 +574,14 @@ _WRITER_OF_YEAR: Final = "'writer ' || w.year"
 def _key(name: str) -> str:
     """The advisory lock of a name, in SQL; other schemas of the same database have locks of their own."""
     return f"hashtextextended('mentor_pipeline ' || current_schema() || ' ' || {name}, 0)"
+
+
+_LOCK_OF_W: Final = (
+    "SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.pid = w.backend AND l.objsubid = 1"
+    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    f" AND (l.classid::bigint << 32) | l.objid::bigint = {_key(_WRITER_OF_YEAR)}"
+)
+"""The writer lock of a relation `w` with year and backend, where that backend holds it."""
 
 
 def _typed(spec: Table, column: str) -> str:

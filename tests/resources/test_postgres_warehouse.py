@@ -155,11 +155,29 @@ def test_a_connection_lost_at_the_end_is_not_said_to_have_changed_nothing(
 
 
 def test_a_lost_writer_lock_is_free_for_the_next(warehouse: PostgresWarehouse, postgres: Postgres) -> None:
+    second = PostgresWarehouse(warehouse._url)
     with locked(warehouse, year=2025, run_id="a"):
         lose_connections(postgres)
-        with locked(warehouse, year=2025, run_id="b", wait_s=5):
+        with locked(second, year=2025, run_id="b", wait_s=5):
             assert [holder.run_id for holder in warehouse.holders()] == ["b"]
     assert warehouse.holders() == []
+
+
+def test_a_run_that_lost_its_lock_writes_nothing_more(warehouse: PostgresWarehouse, postgres: Postgres) -> None:
+    """Its other connections may be whole, and another run may have begun."""
+    second = PostgresWarehouse(warehouse._url)
+    with locked(warehouse, year=2025, run_id="a"):
+        warehouse.append("mentor_aliases", links("before"))
+        (row,) = warehouse.query("SELECT backend FROM writer_locks").to_dicts()
+        postgres.run(f"SELECT pg_terminate_backend({row['backend']})")
+        with locked(second, year=2025, run_id="b", wait_s=5):
+            with pytest.raises(
+                WarehouseError, match=r"no longer has the lock on program year 2025 .* Start the job again"
+            ):
+                warehouse.append("mentor_aliases", links("lost"))
+            second.append("mentor_aliases", links("of the next"))
+    warehouse.append("mentor_aliases", links("after"))
+    assert warehouse.read("mentor_aliases")["old_mn_id"].to_list() == ["after", "before", "of the next"]
 
 
 # -- what the server refuses ---------------------------------------------------------------------------------------
