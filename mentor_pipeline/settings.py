@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     keep_answers_days: int | None = Field(
         default=None, ge=1, description="Days for which the forms' raw answers are kept; for ever when unset."
     )
+    keep_runs_days: int = Field(default=30, ge=1, description="Days for which Dagster's records of runs are kept.")
+    keep_exports_days: int | None = Field(
+        default=None, ge=1, description="Days for which import files are kept; for ever when unset."
+    )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
     schedules_on: bool = Field(
         default=False, description="Schedules and the inbox sensor run until stopped in the UI; `dev` sets this."

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +69,8 @@ _DUCKDB_INTERRUPTED: Final = "Query interrupted"
 _CHECK_FAILED: Final = "DagsterAssetCheckFailedError"
 _WARNING_LEVEL: Final = 30
 _ROWS_WRITTEN: Final = "rows written"
+_OLD_RUNS_AT_ONCE: Final = 20
+"""Old runs that are deleted after a run; together they take a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ def run_job(
                 tags={BY_TAG: by, **(tags or {})},
                 raise_on_error=False,
             )
+        _let_go(instance, settings)
     return log.outcome(job, run_id, success=result.success, seconds=time.monotonic() - started)
 
 
@@ -344,6 +347,15 @@ def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     with environment({_HOME: str(prepare_home(settings))}), dg.DagsterInstance.get() as instance:
         keep_engines(instance)
         yield instance
+
+
+def _let_go(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Delete old runs here too: where commands are started by a timer, no sensor does it."""
+    from mentor_pipeline.operator.retention import let_go  # noqa: PLC0415 - not needed by those who only look
+
+    # What cannot be deleted now is tried again after the next run; a full disk is told by the run itself.
+    with suppress(OSError, sqlite3.OperationalError, SQLAlchemyOperationalError):
+        let_go(instance, settings, datetime.now(UTC), runs_at_once=_OLD_RUNS_AT_ONCE)
 
 
 def _own_definitions() -> dg.Definitions:

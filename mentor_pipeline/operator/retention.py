@@ -1,0 +1,77 @@
+"""Letting go of what nobody asks for any more: Dagster's records of old runs, and old import files.
+
+An hourly sync leaves a megabyte of events, 10 GB a year, while what it did is in `sync_log` and `mn_changes` for ever.
+Runs that have not ended are never touched, nor is the newest import file. Nothing else is deleted here: what people
+dropped into the inbox stays, and the forms' raw answers are the raw assets' matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+
+from mentor_pipeline.operator.export_files import IMPORT_FILE
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mentor_pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """What was deleted.
+
+    Attributes:
+        runs: number of runs whose records went.
+        files: the import files, and what stood beside them.
+    """
+
+    runs: int
+    files: tuple[Path, ...]
+
+
+def let_go(instance: dg.DagsterInstance, settings: Settings, now: datetime, *, runs_at_once: int) -> LetGo:
+    """Delete what is older than the settings keep.
+
+    Args:
+        instance: where the runs are.
+        settings: `keep_runs_days`, `keep_exports_days` and the exports folder.
+        now: the time.
+        runs_at_once: no more runs than that, the oldest first; the others go next time.
+    """
+    runs = _old_runs(instance, now - timedelta(days=settings.keep_runs_days), runs_at_once)
+    files = []
+    if settings.keep_exports_days is not None:
+        files = _old_files(settings.exports_dir, now - timedelta(days=settings.keep_exports_days))
+    return LetGo(runs, tuple(files))
+
+
+def _old_runs(instance: dg.DagsterInstance, before: datetime, at_once: int) -> int:
+    wanted = dg.RunsFilter(statuses=list(FINISHED_STATUSES), created_before=before)
+    records = instance.get_run_records(wanted, limit=at_once, ascending=True)
+    # Of SQLite's storage only, which gives each run a file; Dagster empties that and leaves it there. (To ask for the
+    # class itself would load SQLAlchemy with all that loads the definitions: a second.)
+    file_of = getattr(instance.event_log_storage, "path_for_shard", None)
+    for record in records:
+        run_id = record.dagster_run.run_id
+        instance.delete_run(run_id)
+        if file_of is not None:
+            Path(file_of(run_id)).unlink(missing_ok=True)
+    return len(records)
+
+
+def _old_files(folder: Path, before: datetime) -> list[Path]:
+    """Names hold the time, so that the newest import file is the last."""
+    old = [
+        path for path in sorted(folder.glob(f"{IMPORT_FILE}-*.csv"))[:-1] if path.stat().st_mtime < before.timestamp()
+    ]
+    gone = [beside for path in old for beside in (path, path.with_suffix(".json")) if beside.exists()]
+    for path in gone:
+        path.unlink()
+    return gone
