@@ -62,7 +62,9 @@ def _old_runs(instance: dg.DagsterInstance, before: datetime, at_once: int) -> i
         run_id = record.dagster_run.run_id
         instance.delete_run(run_id)
         if file_of is not None:
-            Path(file_of(run_id)).unlink(missing_ok=True)
+            file = Path(file_of(run_id))
+            for path in file.parent.glob(f"{file.name}*"):  # and what a killed process left beside it
+                path.unlink(missing_ok=True)
     return len(records)
 
 

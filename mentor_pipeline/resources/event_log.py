@@ -2,7 +2,7 @@
 
 Dagster makes an engine and a connection, compiles the statement and throws all of it away each time it reads or writes
 an event: for the 340 events of a sync that takes longer than all rules of the domain together (a fifth of `make demo`).
-What is stored, and where, is Dagster's own. Connections stay open while the process lives, two to a file at most.
+What is stored, and where, is Dagster's own. Connections stay open until the instance is closed, two to a file at most.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ class _EnginesKept(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 yield connection
+
+    def dispose(self) -> None:
+        """Close the connections, so that SQLite puts what it noted beside each file into the file."""
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+        super().dispose()
 
 
 def keep_engines(instance: dg.DagsterInstance) -> None:
