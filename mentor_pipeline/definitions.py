@@ -25,8 +25,8 @@ from mentor_pipeline.resources.open_warehouse import open_warehouse
 from mentor_pipeline.resources.run_guard import RunGuard
 from mentor_pipeline.schedules import build_schedules
 from mentor_pipeline.sensors.alerts import failed_check_alert, run_failure_alert
+from mentor_pipeline.sensors.housekeeping import housekeeping
 from mentor_pipeline.sensors.inbox import build_inbox_sensor
-from mentor_pipeline.sensors.retention import retention
 from mentor_pipeline.sensors.waiting import waiting_alert
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, ProgramYear, Settings, load_environment
 
@@ -82,7 +82,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             run_failure_alert,
             failed_check_alert,
             waiting_alert,
-            retention,
+            housekeeping,
         ],
         resources=all_resources,
         executor=choose_executor(settings, all_resources["run_guard"]),

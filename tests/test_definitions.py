@@ -164,7 +164,7 @@ def test_where_it_is_wanted_schedules_and_the_inbox_run_by_themselves(
     }
     statuses = {one.name: one.default_status for one in defs.sensors or ()}
     assert statuses == dict.fromkeys(
-        ("inbox_sensor", "run_failure_alert", "failed_check_alert", "waiting_alert", "retention"),
+        ("inbox_sensor", "run_failure_alert", "failed_check_alert", "waiting_alert", "housekeeping"),
         dg.DefaultSensorStatus.RUNNING,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import sqlite3
 import threading
 import time
@@ -31,7 +32,7 @@ from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelin
 from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
 from mentor_pipeline.resources.event_log import keep_engines
 from mentor_pipeline.resources.http import checked_key, checked_url
-from mentor_pipeline.resources.run_guard import BY_TAG, ROW_COUNT
+from mentor_pipeline.resources.run_guard import BY_TAG, PROCESS_TAG, ROW_COUNT
 from mentor_pipeline.sensors.inbox import FILE_TAG, LEDGER, SHA_TAG
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings, packaged_instance_file
 
@@ -232,7 +233,7 @@ def run_job(
                 instance=instance,
                 run_id=run_id,
                 run_config={"loggers": _QUIET, **(run_config or {})},
-                tags={BY_TAG: by, **(tags or {})},
+                tags={BY_TAG: by, PROCESS_TAG: f"{socket.gethostname()}/{os.getpid()}", **(tags or {})},
                 raise_on_error=False,
             )
         _let_go(instance, settings)

@@ -23,6 +23,9 @@ from mentor_pipeline.settings import ProgramYear
 BY_TAG: Final = "mentor_pipeline/by"
 """Run tag with the person who started the run."""
 
+PROCESS_TAG: Final = "mentor_pipeline/process"
+"""Run tag with host and process, `host/4711`, of a command that is its run's process."""
+
 ROW_COUNT: Final = "dagster/row_count"
 """Materialization metadata with the number of rows a table has."""
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import random
 import signal
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
+from mentor_pipeline.operator.runs import environment
+from mentor_pipeline.sensors.housekeeping import end_abandoned
 from mentor_pipeline.tables import TABLES, Type
 from tests.acceptance.installation import LIMIT_S, going_on
 from tests.acceptance.test_every_hour import files_of, plain_mentors
@@ -60,6 +65,13 @@ def told(there: Installation, table: str) -> list[str]:
     return sorted(map(str, there.table(table).select(pl.exclude(*own)).to_dicts()))
 
 
+def in_the_way(there: Installation) -> list[str]:
+    """Runs that would keep Dagster's queue waiting, after the sensor's turn."""
+    with environment({"DAGSTER_HOME": str(there.settings().dagster_home)}), dg.DagsterInstance.get() as instance:
+        end_abandoned(instance, there.warehouse, datetime.now(UTC))
+        return [run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
+
+
 def compare(killed: Installation, never: Installation) -> None:
     for table in sorted(set(TABLES) - NOT_COMPARED):
         assert told(killed, table) == told(never, table), table
@@ -91,6 +103,7 @@ def test_killed_at_any_moment(kills: int, synced: Installation, tmp_path: Path) 
         compare(killed, never)
         assert killed.warehouse.holders() == []
         assert killed.table("sync_log").filter(status="running").is_empty()
+        assert in_the_way(killed) == []
         newest = [files_of(there)[there.exported()[-1].name][1] for there in (never, killed)]
         assert newest[0] == newest[1]
         leftovers = [

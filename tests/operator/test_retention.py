@@ -12,7 +12,6 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 
 from mentor_pipeline.operator.retention import let_go
 from mentor_pipeline.operator.runs import environment, prepare_home
-from mentor_pipeline.sensors.retention import retention
 from mentor_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,11 +88,3 @@ def test_import_files_go_only_where_a_setting_says_so_and_the_newest_never(
     gone = let_go(instance, kept_short, TODAY, runs_at_once=1).files
     assert [path.name for path in gone] == [f"{name}{end}" for name in names[:2] for end in (".csv", ".json")]
     assert sorted({path.stem for path in folder.iterdir()}) == [names[2], "notes of mine"]
-
-
-@pytest.mark.usefixtures("settings")
-def test_the_sensor_says_what_it_deleted(instance: dg.DagsterInstance) -> None:
-    run(instance)
-    said = retention.evaluate_tick(dg.build_sensor_context(instance))
-    assert said.skip_message == "Deleted the records of 0 runs older than 30 days."
-    assert len(instance.get_runs()) == 1
