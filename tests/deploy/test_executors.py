@@ -92,10 +92,9 @@ def test_the_process_that_hands_out_the_steps_holds_the_lock_for_all_of_them(
 ) -> None:
     monkeypatch.setenv("MENTOR_PIPELINE_EXECUTOR", "multiprocess")
     began = datetime.now(UTC)
-    with (
-        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
-        dg.execute_job(dg.reconstructable(two_tables), instance) as result,
-    ):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        # Not `with dg.execute_job`: that sets the resources up once more, for a run that has ended.
+        result = dg.execute_job(dg.reconstructable(two_tables), instance)
         assert result.success
         told = [
             event.step_materialization_data.materialization.metadata
