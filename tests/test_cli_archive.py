@@ -44,6 +44,9 @@ class Installed(NamedTuple):
     stranger: int
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     world = World.empty(program())

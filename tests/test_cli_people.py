@@ -125,6 +125,7 @@ def test_many_are_checked_in_by_one_run_and_faults_stop_nobody(here: Installed, 
     assert here.warehouse.read("operator_actions").equals(actions)
 
 
+@pytest.mark.slow
 def test_a_check_in_is_taken_back_with_its_time_and_can_be_done_again(here: Installed) -> None:
     first = call("check-in", "0001", "0002", "--at", "2025-09-01T18:30")
     assert first.exit_code == 0
@@ -178,6 +179,7 @@ def scan(door: subprocess.Popen[str], typed: str) -> str:
     return door.stderr.readline().strip()
 
 
+@pytest.mark.slow
 def test_each_scan_is_answered_at_once_and_ctrl_c_records_what_was_scanned(here: Installed) -> None:
     with scanner() as door:
         assert scan(door, "0003") == "0003 Cora Cedar: checked in"
@@ -194,6 +196,7 @@ def test_each_scan_is_answered_at_once_and_ctrl_c_records_what_was_scanned(here:
     assert here.kept() == []
 
 
+@pytest.mark.slow
 def test_what_was_scanned_outlives_a_killed_command(here: Installed) -> None:
     with scanner() as door:
         scan(door, "0005")

@@ -16,19 +16,23 @@ if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
     from tests.postgres import Postgres
 
-ON_POSTGRES_TOO: Final = {
-    "test_first_day", "test_every_hour", "test_new_mentor", "test_both_directions", "test_decisions", "test_faults",
-    "test_kills", "test_archive", "test_crowds",
+ON_BOTH: Final = {"test_first_day", "test_every_hour"}
+"""Stories that `make test` tells on both databases."""
+ON_BOTH_SLOWLY: Final = {
+    "test_new_mentor", "test_both_directions", "test_decisions", "test_faults", "test_kills", "test_archive",
+    "test_crowds",
 }  # fmt: skip
 """Stories that `make test-slow` tells on Postgres too."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tell every story on DuckDB, and those of `ON_POSTGRES_TOO` on Postgres."""
+    """Tell every story on DuckDB, and some on Postgres."""
     if "database" in metafunc.fixturenames:
         databases: list[object] = ["duckdb"]
         story = metafunc.module.__name__.rpartition(".")[2]
-        if story in ON_POSTGRES_TOO:
+        if story in ON_BOTH:
+            databases.append("postgres")
+        elif story in ON_BOTH_SLOWLY:
             databases.append(pytest.param("postgres", marks=pytest.mark.slow))
         metafunc.parametrize("database", databases, indirect=True, scope="session")
 

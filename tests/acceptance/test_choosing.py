@@ -59,6 +59,7 @@ def test_one_contact_for_two_is_nobodys_until_somebody_says_whose(synced: Instal
         assert json.loads(conflict["option_b"])["value"] == "none"
 
 
+@pytest.mark.slow
 def test_given_to_one_of_two_it_is_theirs_and_the_other_gets_a_contact_of_their_own(story: Installation) -> None:
     first, second = sorted(of_class(story, MentorClass.SHARED_CONTACT))[:2]
     (conflict,) = conflicts_of(story, first)

@@ -87,6 +87,7 @@ def test_ten_commands_at_once_are_all_done(story: Installation) -> None:
     assert story.warehouse.holders() == []
 
 
+@pytest.mark.slow
 def test_who_only_looks_is_answered_during_a_sync(story: Installation) -> None:
     mn_id = plain_mentors(story)[0]["mn_id"]
     sync = story.started("sync")

@@ -70,6 +70,7 @@ def test_put_back_into_an_empty_warehouse_every_table_is_the_same(
     assert len(tables(empty)) > 10
 
 
+@pytest.mark.slow
 def test_put_back_over_other_rows_those_are_saved_first_and_can_come_back(
     filled: Warehouse, settings: Settings, saved: Path
 ) -> None:
