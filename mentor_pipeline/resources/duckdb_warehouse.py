@@ -114,14 +114,16 @@ class DuckDBSession(Session):
             )
         # Comparing here and writing the difference is several times faster than writing everything: an hourly sync
         # sees 49,000 contacts and changes a handful. (ON CONFLICT DO UPDATE takes minutes on DuckDB 2.0.)
-        changed = rows
-        if not stored.is_empty():
+        if stored.is_empty():
+            changed = rows
+        else:
             changed = rows.join(spec.conform(stored), on=rows.columns, how="anti", nulls_equal=True)
+            if changed.is_empty():
+                return 0
             with self.staged(spec, changed.select(spec.key)) as keys:
                 self.execute(f"DELETE FROM {table} t USING {keys} k WHERE {same_key(spec)}")
-        if not changed.is_empty():
-            with self.staged(spec, changed) as staged:
-                self.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged}")
+        with self.staged(spec, changed) as staged:
+            self.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged}")
         return changed.height
 
     def claim(self, table: str, year: int | None = None) -> None:
