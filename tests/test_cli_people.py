@@ -243,6 +243,7 @@ def test_wrong_use_begins_nothing(here: Installed, words: list[str], code: int, 
 # -- history and as-of ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_history_tells_a_life_in_the_terminal_and_as_json(here: Installed) -> None:
     assert call("check-in", "0001", "--by", "Cleo", "--note", "was [early]").exit_code == 0
     shown = call("history", "MN0001").stdout
@@ -259,6 +260,7 @@ def test_history_tells_a_life_in_the_terminal_and_as_json(here: Installed) -> No
     assert "No mentor of 2025 has the id '9999'" in flat(unknown.stderr)
 
 
+@pytest.mark.slow
 def test_as_of_shows_the_mentors_of_then_and_writes_them(here: Installed, tmp_path: Path) -> None:
     assert call("check-in", "0001").exit_code == 0
     shown = call("as-of", here.sync[:8])

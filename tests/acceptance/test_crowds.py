@@ -40,6 +40,7 @@ def looked(there: Installation, *words: str) -> tuple[int, str, float]:
     return result.exit_code, result.output, time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_two_syncs_and_a_dropped_export_at_once(story: Installation) -> None:
     earlier = set(story.table("sync_log")["run_id"])
     (mentor, *_) = plain_mentors(story)

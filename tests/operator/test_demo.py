@@ -144,6 +144,7 @@ def call(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.slow
 def test_commands_work_on_the_demo_and_its_services(demo: Demo, call: Callable[..., Result]) -> None:
     there = call("--demo", "status", "--json")
     assert json.loads(there.stdout)["mentors"] == sum(demo.mentors.values())
