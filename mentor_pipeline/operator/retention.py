@@ -69,11 +69,15 @@ def _old_runs(instance: dg.DagsterInstance, before: datetime, at_once: int) -> i
 
 
 def _old_files(folder: Path, before: datetime) -> list[Path]:
-    """Names hold the time, so that the newest import file is the last."""
-    old = [
-        path for path in sorted(folder.glob(f"{IMPORT_FILE}-*.csv"))[:-1] if path.stat().st_mtime < before.timestamp()
-    ]
-    gone = [beside for path in old for beside in (path, path.with_suffix(".json")) if beside.exists()]
+    """Import files and what stands beside them, all parts of the newest excepted; names hold the time."""
+    files = sorted(path for path in folder.glob(f"{IMPORT_FILE}-*") if path.suffix in {".csv", ".json"})
+    newest = max(map(_export, files), default="")
+    gone = [path for path in files if _export(path) != newest and path.stat().st_mtime < before.timestamp()]
     for path in gone:
         path.unlink()
     return gone
+
+
+def _export(path: Path) -> str:
+    """The export that a file is of: `givebutter-import-TIME`, also where it is one of several parts."""
+    return path.stem.partition("-part")[0]

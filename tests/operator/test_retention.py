@@ -75,7 +75,8 @@ def test_import_files_go_only_where_a_setting_says_so_and_the_newest_never(
     folder = settings.exports_dir
     folder.mkdir(parents=True)
     names = [f"givebutter-import-2025-0{month}-01T120000Z" for month in (1, 2, 3)]
-    for name in [*names, "notes of mine"]:
+    newest = [f"{names[2]}-part1of2", f"{names[2]}-part2of2", names[2]]
+    for name in [*names[:2], *newest, "notes of mine"]:
         for end in (".csv", ".json"):
             path = folder / f"{name}{end}"
             path.write_text("x", encoding="utf-8")
@@ -87,4 +88,4 @@ def test_import_files_go_only_where_a_setting_says_so_and_the_newest_never(
     kept_short = settings.model_copy(update={"keep_exports_days": 99})
     gone = let_go(instance, kept_short, TODAY, runs_at_once=1).files
     assert [path.name for path in gone] == [f"{name}{end}" for name in names[:2] for end in (".csv", ".json")]
-    assert sorted({path.stem for path in folder.iterdir()}) == [names[2], "notes of mine"]
+    assert sorted({path.stem for path in folder.iterdir()}) == sorted([*newest, "notes of mine"])
