@@ -1,4 +1,4 @@
-"""Measures a long life: many syncs of one installation, with somebody editing now and then on both sides.
+"""Measures a long life: many syncs of one installation, with somebody editing a contact in Givebutter now and then.
 
 Told for each hundred syncs: how long one takes (the median), and how large the warehouse, Dagster's home and all else
 in the data folder are after them. Neither may grow with the syncs: tables grow with what changed, and Dagster's records
@@ -118,8 +118,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="measured after so many (default: 100)")
     parser.add_argument("--json", action="store_true", help="print one document for machines")
     asked = parser.parse_args()
-    if min(asked.syncs, asked.keep, asked.every) < 1:
-        parser.error("numbers must be at least 1")
+    if min(asked.syncs, asked.keep, asked.every) < 1 or asked.every > asked.syncs:
+        parser.error("numbers must be at least 1, and --every not above --syncs")
     with tempfile.TemporaryDirectory() as folder:
         told = live(asked.syncs, asked.keep, asked.every, Path(folder) / "data")
     machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -633,7 +633,7 @@ def run_inbox(
         return InboxRun()
     time.sleep(settle_seconds)
     # Before the ledger: a run that ends between the two is then seen as ended, not as killed.
-    live_runs = [holder.run_id for holder in warehouse.holders()]
+    live_runs = warehouse.live_runs()
     planned = plan(
         observe(inbox, first),
         warehouse.read_or_empty(LEDGER),

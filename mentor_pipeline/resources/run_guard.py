@@ -72,7 +72,7 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
         if run is None or instance is None or log is None:
             msg = "RunGuard guards Dagster runs; code outside of runs uses the warehouse's writer_lock."
             raise dg.DagsterInvariantViolationError(msg)
-        if any(holder.run_id == run.run_id for holder in self.warehouse.holders()):
+        if run.run_id in self.warehouse.live_runs():
             # Dagster sets a resource up once for every resource it is nested in; the first holds the lock for all.
             # Where steps are executed in other processes, the one that hands them out holds it.
             yield self
@@ -126,7 +126,7 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
                 "run_id": run.run_id,
             }
             # Who holds no lock is not running, whatever the log says.
-            alive = [run.run_id, *(holder.run_id for holder in self.warehouse.holders())]
+            alive = {run.run_id, *self.warehouse.live_runs()}
             left = log.filter(pl.col("status").eq("running") & ~pl.col("id").is_in(alive)).with_columns(
                 status=pl.lit("failed"), finished_at=pl.lit(now), error_message=pl.lit("ended without finishing")
             )

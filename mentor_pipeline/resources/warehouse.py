@@ -408,6 +408,10 @@ class Warehouse(ABC):
     def holders(self) -> list[Holder]:
         """The runs that hold a writer lock now; none when no run changes anything."""
 
+    def live_runs(self) -> set[str]:
+        """Ids of the runs that hold a writer lock now."""
+        return {holder.run_id for holder in self.holders()}
+
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """Several reads of one moment, over one connection. Not for code that waits for anything else."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import dagster as dg
 import polars as pl
+from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 
 from mentor_pipeline.errors import WarehouseError
 from mentor_pipeline.operator.retention import let_go
@@ -24,7 +25,6 @@ RUNS_AT_ONCE: Final = 200
 """Each takes a twentieth of a second; no tick may take a minute."""
 GRACE: Final = timedelta(minutes=1)
 """A run that began just now is left alone."""
-_UNDER_WAY: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 GONE: Final = (
     "The process of this run is gone: it was killed, or the machine was switched off. What it had stored until then is "
     "whole, nothing is half written. Start the job again."
@@ -61,7 +61,7 @@ def end_abandoned(instance: dg.DagsterInstance, warehouse: Warehouse, now: datet
     Raises:
         WarehouseError: it cannot be told now.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
+    runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE_RUN_STATUSES))
     without_lock = _without_lock(warehouse, now)
     abandoned = [run for run in runs if run.run_id in without_lock or _is_gone(run.tags.get(PROCESS_TAG, ""))]
     for run in abandoned:
@@ -72,9 +72,9 @@ def end_abandoned(instance: dg.DagsterInstance, warehouse: Warehouse, now: datet
 def _without_lock(warehouse: Warehouse, now: datetime) -> set[str]:
     """Runs that had the lock, have not ended, and no longer have it."""
     # The lock is looked at before and after: a run may begin, or end, in between.
-    alive = {holder.run_id for holder in warehouse.holders()}
+    alive = warehouse.live_runs()
     log = warehouse.read_or_empty("sync_log", columns=["id", "status", "started_at"])
-    alive |= {holder.run_id for holder in warehouse.holders()}
+    alive |= warehouse.live_runs()
     begun = log.filter(pl.col("status").eq("running") & (pl.col("started_at") < now - GRACE))["id"]
     return set(begun) - alive
 
@@ -88,6 +88,6 @@ def _is_gone(process: str) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's
-        return False
+    except PermissionError:  # somebody else's
+        pass
     return False

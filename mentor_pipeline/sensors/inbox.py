@@ -89,7 +89,7 @@ def build_inbox_sensor(
         settled = any(file.sha256 is not None for file in files)
         try:
             # Before the ledger: a run that ends between the two is then seen as ended, not as killed.
-            live_runs = [holder.run_id for holder in warehouse.holders()] if settled else []
+            live_runs = warehouse.live_runs() if settled else set()
             ledger = warehouse.read_or_empty(LEDGER) if settled else TABLES[LEDGER].empty()
         except WarehouseBusyError as error:
             return dg.SensorResult(skip_reason=f"Tried again at the next tick: {error}", cursor=cursor)

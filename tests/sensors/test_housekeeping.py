@@ -20,6 +20,7 @@ from tests.resources.other_process import locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
     from mentor_pipeline.resources.warehouse import Warehouse
 
 NOW = datetime.now(UTC)
@@ -82,9 +83,9 @@ def test_the_run_of_a_command_ends_with_its_process(warehouse: Warehouse, instan
 
 
 def test_the_sensor_tells_what_it_did(
-    duckdb_warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    duckdb_warehouse: DuckDBWarehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MENTOR_PIPELINE_DATA_DIR", str(duckdb_warehouse.path.parent))  # type: ignore[attr-defined]
+    monkeypatch.setenv("MENTOR_PIPELINE_DATA_DIR", str(duckdb_warehouse.path.parent))
     killed = under_way(instance, f"{socket.gethostname()}/{ended_process()}")
     context = dg.build_sensor_context(instance, resources={"warehouse": duckdb_warehouse})
     said = str(housekeeping.evaluate_tick(context).skip_message)
