@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mentor_pipeline.domain.findings import Conflict, conflict_rows
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from tests.builders import NOW, YEAR, alias, contact, mentor, row, together
 
 if TYPE_CHECKING:

@@ -19,11 +19,12 @@ from mentor_pipeline.assets.jotform import WholeReadConfig
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.findings import Computed
-from mentor_pipeline.domain.forgotten import LEDGER, blanked, without_forgotten
-from mentor_pipeline.domain.knowledge import Reading, learn, listed_count, mentor_contacts
+from mentor_pipeline.domain.forgotten import LEDGER, without_forgotten
+from mentor_pipeline.domain.knowledge import Reading, listed_count, mentor_contacts
 from mentor_pipeline.domain.shrink import guard_against_collapse
 from mentor_pipeline.errors import ConfigError
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE, import_csv
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE, Learner
+from mentor_pipeline.operator.imports import import_csv
 from mentor_pipeline.resources.givebutter import ContactState, GivebutterResource
 from mentor_pipeline.resources.run_guard import ROW_COUNT, triggered_by
 from mentor_pipeline.resources.warehouse import Warehouse
@@ -281,26 +282,17 @@ def _learn(
     read: LastRead | None = None,
 ) -> dict[str, Any]:
     """Merge readings of different contacts into what is stored, in one transaction; what they added, as metadata."""
-    added = {"new": 0, "changed": 0, "no longer there": 0}
     with warehouse.write() as transaction:
-        known = transaction.read_or_empty(_TABLE)
-        reads = transaction.read_or_empty("source_reads").filter(source=CONTACTS_SOURCE)
-        forgotten = transaction.read_or_empty(LEDGER)
+        learner = Learner(transaction, now=now, mn_id_prefix=program.mn_id_prefix)
         for reading in readings:
-            learned = learn(
-                known,
-                reading,
-                full_read_at=reads["full_read_at"].max(),  # type: ignore[arg-type]
-                now=now,
-                mn_id_prefix=program.mn_id_prefix,
-            )
-            transaction.upsert(_TABLE, blanked(learned.rows, forgotten))
-            added["new"] += learned.new_count
-            added["changed"] += learned.changed_count
-            added["no longer there"] += learned.missing_count
+            learner.learn(reading)
         if read is not None:
             transaction.upsert("source_reads", source_read(CONTACTS_SOURCE, read))
-    return added
+    return {
+        "new": learner.new_count,
+        "changed": learner.changed_count,
+        "no longer there": learner.missing_count,
+    }
 
 
 def _log_pages(context: dg.AssetExecutionContext, what: str) -> Any:

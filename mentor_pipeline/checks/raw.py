@@ -11,7 +11,7 @@ from mentor_pipeline.domain.knowledge import listed_count
 from mentor_pipeline.domain.links import MEMBERS
 from mentor_pipeline.domain.shrink import SMALLEST_COLLAPSE
 from mentor_pipeline.domain.submissions import configured_forms
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from mentor_pipeline.resources.warehouse import Reader
 from mentor_pipeline.sensors.inbox import utc_now
 from mentor_pipeline.settings import ProgramYear

@@ -1,4 +1,4 @@
-"""Givebutter's contacts export: from a file's bytes to contacts, or to a refusal that names the line (R1, R12).
+"""Givebutter's contacts export: from a file to contacts, or to a refusal that names the line (R1, R12).
 
 Columns are known by their header, in any order, case and spacing; a header that is not Givebutter's own is a custom
 field. What a file does not carry is no column of the result, so that nobody takes "not told" for "empty". Merging with
@@ -26,17 +26,20 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
 from mentor_pipeline.domain.findings import Problem, to_json
 from mentor_pipeline.domain.knowledge import canonical_contacts
-from mentor_pipeline.domain.strict_csv import Sheet, read_header, read_sheet, refusal
+from mentor_pipeline.domain.shrink import tags_of_all
+from mentor_pipeline.domain.spool import Spool
+from mentor_pipeline.domain.strict_csv import AT_ONCE, Sheet, read_header, read_sheets, refusal
 from mentor_pipeline.errors import FileRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import BinaryIO
 
 CONTACT_ID: Final = "Givebutter Contact ID"
 
@@ -181,8 +184,10 @@ class ContactsFile:
     """A contacts export as read.
 
     Attributes:
-        contacts: one row per contact, by `contact_id`, in the form of `knowledge.canonical_contacts`; only the columns
-            that the file carries.
+        batches: one row per contact in the form of `knowledge.canonical_contacts`, only the columns that the file
+            carries; a large file's in several frames, each contact in one of them.
+        contact_ids: those of all contacts in `batches`.
+        common_tags: the tags that each of these contacts carries, sorted.
         custom_labels: labels of the custom fields that the file has a column for.
         row_count: contacts in the file, those set aside included.
         set_aside: the rows that could not be read, as problems for a person: one for each cell at fault.
@@ -194,7 +199,9 @@ class ContactsFile:
         known_by: what says so, in words.
     """
 
-    contacts: pl.DataFrame
+    batches: Spool
+    contact_ids: pl.Series
+    common_tags: tuple[str, ...]
     custom_labels: tuple[str, ...]
     row_count: int
     set_aside: tuple[Problem, ...]
@@ -223,58 +230,118 @@ def kind_of(head: bytes, name: str = "file") -> FileKind:
     return FileKind.OTHER
 
 
-def read_contacts(data: bytes, name: str, *, now: datetime) -> ContactsFile:
+def read_contacts(file: BinaryIO, name: str, *, now: datetime, at_once: int = AT_ONCE) -> ContactsFile:
     """Read a contacts export.
 
     Args:
-        data: the file's bytes: UTF-8 with or without byte order mark. UTF-16 and Latin-1 are refused by name rather
-            than converted: a spreadsheet program saved them, and it changes phone numbers and dates on the way.
+        file: UTF-8 with or without byte order mark. UTF-16 and Latin-1 are refused by name rather than converted: a
+            spreadsheet program saved them, and it changes phone numbers and dates on the way.
         name: the file's name, for messages and for the date in it (R12).
         now: evidence of the file's age that lies later than this is not believed.
+        at_once: bytes of the file that are read at once.
 
     Raises:
         FileRejectedError: no contacts export; not UTF-8; NUL bytes, broken quotes, ragged rows, columns or contacts
             that are there twice (each with the line); no contacts; too many rows that cannot be read.
+        OSError: the file cannot be read, or there is no room for the contacts of a large one.
     """
-    _refuse_other_kinds(data, name)
-    sheet = read_sheet(data, name)
-    columns, custom = _columns(sheet, name)
-    cells = _without_blank_rows(sheet.cells.with_row_index("row"), columns["contact_id"])
-    if cells.is_empty():
+    _refuse_other_kinds(file, name)
+    batches = Spool()
+    try:
+        return _contacts(file, name, now, batches, at_once)
+    except BaseException:
+        batches.close()
+        raise
+
+
+def _contacts(file: BinaryIO, name: str, now: datetime, batches: Spool, at_once: int) -> ContactsFile:
+    """See `read_contacts`."""
+    header: tuple[str, ...] = ()
+    columns: dict[str, str] = {}
+    custom: dict[str, str] = {}
+    ids, faults, common_tags, newest, row_count = [], [], [], [], 0
+    for sheet in read_sheets(file, name, at_once=at_once):
+        if not header:
+            header = sheet.header
+            columns, custom = _columns(sheet, name)
+        part = _part(sheet, columns, custom)
+        row_count += part.row_count
+        ids.append(part.contact_ids)
+        faults.append(part.faults)
+        if not part.contacts.is_empty():
+            common_tags.append(tags_of_all(part.contacts))
+            newest.append(_newest(part.contacts, now))
+            batches.add(part.contacts)
+        del sheet, part  # a piece of the file is half a gigabyte
+    if not row_count:
         raise refusal(name, "it has a header but not one contact")
-    typed = cells.select("row", *(_typed(pl.col(position), column) for column, position in columns.items()))
-    bad = _bad_cells(cells, typed, columns)
-    _refuse_twice(typed, sheet, name)
-    _refuse_many(bad, cells.height, sheet, name)
-    told = _Told(sheet, name, dict(typed.select("row", "contact_id").join(bad, on="row", how="semi").iter_rows()))
-    as_text = bad.filter(_IS_KEPT_AS_TEXT)
-    aside = bad.filter(~_IS_KEPT_AS_TEXT)
-    set_aside = tuple(told.set_aside(*cell) for cell in aside.iter_rows())
-    bad_ids = typed.select("row", "contact_id").join(aside, on="row", how="semi").get_column("contact_id")
-    if not aside.is_empty():
-        cells, typed, as_text = (frame.join(aside, on="row", how="anti") for frame in (cells, typed, as_text))
-    kept_as_text = tuple(told.kept_as_text(*cell) for cell in as_text.iter_rows())
-    labels = told.labels
-    if custom or kept_as_text:
-        typed = typed.with_columns(custom_fields=_custom_fields(cells, custom, as_text, labels))
-    known_at, known_by = _known_at(typed, name, now)
-    row_count = cells.height + bad_ids.len()
-    del sheet, cells, told  # of a million contacts this is a gigabyte
+    every_id, bad = pl.concat(ids).drop_nulls(), pl.concat(faults)
+    _refuse_twice(every_id, file, name, at_once)
+    _refuse_many(bad, row_count, name)
+    told = _Told(header, name)
+    aside, as_text = bad.filter(~_IS_KEPT_AS_TEXT), bad.filter(_IS_KEPT_AS_TEXT)
+    as_text = as_text.join(aside, on="line", how="anti")
+    bad_ids = aside.unique("line").get_column("contact_id")
+    known_at, known_by = _known_at(newest, name, now)
     return ContactsFile(
-        contacts=canonical_contacts(typed.drop("row")),
-        custom_labels=(*custom, *(labels[column] for column in _KEPT_AS_TEXT if column in columns)),
+        batches=batches,
+        contact_ids=every_id.filter(~every_id.is_in(bad_ids.implode())),
+        common_tags=tuple(sorted(set.intersection(*common_tags))) if common_tags else (),
+        custom_labels=(*custom, *(told.labels[column] for column in _KEPT_AS_TEXT if column in columns)),
         row_count=row_count,
-        set_aside=set_aside,
-        kept_as_text=kept_as_text,
+        set_aside=tuple(told.set_aside(**cell) for cell in aside.iter_rows(named=True)),
+        kept_as_text=tuple(told.kept_as_text(**cell) for cell in as_text.iter_rows(named=True)),
         set_aside_ids=tuple(bad_ids.drop_nulls().unique().sort()),
         has_unknown_ids=bad_ids.has_nulls(),
-        told_everything=not set_aside and not kept_as_text and set(columns) == set(_COLUMNS.values()),
+        told_everything=bad.is_empty() and set(columns) == set(_COLUMNS.values()),
         known_at=known_at,
         known_by=known_by,
     )
 
 
-def _refuse_other_kinds(data: bytes, name: str) -> None:
+class _Part(NamedTuple):
+    """What a piece of the file holds.
+
+    Attributes:
+        contacts: the rows that can be read, in their canonical form.
+        contact_ids: the ids of all rows; null where it cannot be read.
+        faults: the cells that cannot be read: line, contact_id, column, value.
+        row_count: rows, those set aside included.
+    """
+
+    contacts: pl.DataFrame
+    contact_ids: pl.Series
+    faults: pl.DataFrame
+    row_count: int
+
+
+def _part(sheet: Sheet, columns: Mapping[str, str], custom: Mapping[str, str]) -> _Part:
+    cells = _without_blank_rows(sheet.cells.with_row_index("row"), columns["contact_id"])
+    typed = cells.select("row", *(_typed(pl.col(position), column) for column, position in columns.items()))
+    bad = _bad_cells(cells, typed, columns)
+    row_count, contact_ids = cells.height, typed.get_column("contact_id")
+    lines = [sheet.line(row) for row in bad.get_column("row")]
+    faults = bad.join(typed.select("row", "contact_id"), on="row", maintain_order="left").select(
+        "contact_id", "column", "value", line=pl.Series(lines, dtype=pl.Int64)
+    )
+    aside, as_text = bad.filter(~_IS_KEPT_AS_TEXT), bad.filter(_IS_KEPT_AS_TEXT)
+    if not aside.is_empty():
+        cells, typed, as_text = (frame.join(aside, on="row", how="anti") for frame in (cells, typed, as_text))
+    labels = _labels(sheet.header)
+    if custom or any(column in columns for column in _KEPT_AS_TEXT):
+        typed = typed.with_columns(custom_fields=_custom_fields(cells, custom, as_text, labels))
+    del sheet, cells
+    return _Part(canonical_contacts(typed.drop("row")), contact_ids, faults, row_count)
+
+
+def _labels(header: Sequence[str]) -> dict[str, str]:
+    """The file's header of each column of the table."""
+    return {_COLUMNS[_key(label)]: label for label in header if _key(label) in _COLUMNS}
+
+
+def _refuse_other_kinds(file: BinaryIO, name: str) -> None:
+    data = file.read(_HEAD_BYTES)
+    file.seek(0)
     kind = kind_of(data, name)
     if kind is FileKind.CONTACTS:
         return
@@ -288,7 +355,7 @@ def _refuse_other_kinds(data: bytes, name: str) -> None:
             "these are rows that Givebutter refused (first column ERRORS)",
             "Nothing of it was imported. Read it with `mentor-pipeline import-failures`.",
         )
-    header = read_header(data[:_HEAD_BYTES], name)  # says so itself where it is no UTF-8 text at all
+    header = read_header(data, name)  # says so itself where it is no UTF-8 text at all
     seen = ", ".join(header[:5])
     raise refusal(name, f"there is no column {CONTACT_ID!r}, so it is no contacts export; its columns are {seen}, ...")
 
@@ -359,61 +426,68 @@ def _trimmed(position: str) -> pl.Expr:
     return pl.col(position).str.strip_chars()
 
 
-def _refuse_many(bad: pl.DataFrame, height: int, sheet: Sheet, name: str) -> None:
+def _refuse_many(bad: pl.DataFrame, height: int, name: str) -> None:
     """More than a few faulty rows are a fault of the file."""
-    rows = bad.get_column("row").n_unique()
-    aside = bad.filter(~_IS_KEPT_AS_TEXT).get_column("row").n_unique()
+    rows = bad.get_column("line").n_unique()
+    aside = bad.filter(~_IS_KEPT_AS_TEXT).get_column("line").n_unique()
     if aside < height and rows <= max(SET_ASIDE_AT_LEAST, min(height // 100, SET_ASIDE_AT_MOST)):
         return
-    row, column, _ = bad.row(0)
+    line, column = bad.select("line", "column").row(0)
     raise refusal(
         name,
-        f"{rows} of {height} rows cannot be read, the first on line {sheet.line(row)} (column {column}). Has a "
-        "spreadsheet program saved it?",
+        f"{rows} of {height} rows cannot be read, the first on line {line} (column {column}). Has a spreadsheet "
+        "program saved it?",
     )
 
 
-def _refuse_twice(typed: pl.DataFrame, sheet: Sheet, name: str) -> None:
+def _refuse_twice(contact_ids: pl.Series, file: BinaryIO, name: str, at_once: int) -> None:
     """One contact on two rows: which of them is true cannot be known."""
-    ids = typed.select("row", "contact_id").drop_nulls()
-    twice = ids.filter(pl.col("contact_id").is_duplicated()).head(1)
+    twice = contact_ids.filter(contact_ids.is_duplicated())
     if twice.is_empty():
         return
-    contact_id = twice.item(0, "contact_id")
-    lines = [sheet.line(row) for row in ids.filter(pl.col("contact_id") == contact_id).get_column("row")]
-    raise refusal(name, f"contact {contact_id} is there more than once, on lines {', '.join(map(str, lines))}")
+    file.seek(0)
+    lines: list[int] = []
+    for sheet in read_sheets(file, name, at_once=at_once):
+        position = _columns(sheet, name)[0]["contact_id"]
+        rows = sheet.cells.select((_typed(pl.col(position), "contact_id") == twice[0]).arg_true()).to_series()
+        lines += [sheet.line(row) for row in rows]
+    raise refusal(name, f"contact {twice[0]} is there more than once, on lines {', '.join(map(str, lines))}")
 
 
 class _Told:
     """The words for cells that were not understood."""
 
-    def __init__(self, sheet: Sheet, name: str, ids: Mapping[int, int | None]) -> None:
-        self.sheet, self.name, self.ids = sheet, name, ids
-        self.labels = {_COLUMNS[_key(label)]: label for label in sheet.header if _key(label) in _COLUMNS}
+    def __init__(self, header: Sequence[str], name: str) -> None:
+        self.name, self.labels = name, _labels(header)
 
-    def set_aside(self, row: int, column: str, value: str) -> Problem:
+    def set_aside(self, line: int, contact_id: int | None, column: str, value: str) -> Problem:
         """A row that was left out."""
-        contact_id = self.ids[row]
         whom = f"Contact {contact_id} was left as it was" if contact_id is not None else "A row was left out"
-        what = f"{whom}: {self._where(row, column, value)}. Correct it in Givebutter, or export the contacts again."
-        return self._problem("contact_row_set_aside", "error", what, row, column, value)
+        what = f"{whom}: {self._where(line, column, value)}. Correct it in Givebutter, or export the contacts again."
+        return self._problem("contact_row_set_aside", "error", what, line, contact_id, column, value)
 
-    def kept_as_text(self, row: int, column: str, value: str) -> Problem:
+    def kept_as_text(self, line: int, contact_id: int | None, column: str, value: str) -> Problem:
         """A value that went in as text."""
         what = (
-            f"Contact {self.ids[row]} was taken, but {self._where(row, column, value)}. The text is kept among its "
+            f"Contact {contact_id} was taken, but {self._where(line, column, value)}. The text is kept among its "
             "custom fields. Correct it in Givebutter."
         )
-        return self._problem("contact_value_kept_as_text", "warning", what, row, column, value)
+        return self._problem("contact_value_kept_as_text", "warning", what, line, contact_id, column, value)
 
-    def _where(self, row: int, column: str, value: str) -> str:
+    def _where(self, line: int, column: str, value: str) -> str:
         shown = repr(value) if len(value) <= 40 else f"{value[:40]!r} …"
-        return f"{self.labels[column]!r} on line {self.sheet.line(row)} of {self.name} cannot be read: {shown}"
+        return f"{self.labels[column]!r} on line {line} of {self.name} cannot be read: {shown}"
 
     def _problem(
-        self, kind: str, severity: Literal["error", "warning"], message: str, row: int, column: str, value: str
+        self,
+        kind: str,
+        severity: Literal["error", "warning"],
+        message: str,
+        line: int,
+        contact_id: int | None,
+        column: str,
+        value: str,
     ) -> Problem:
-        contact_id, line = self.ids[row], self.sheet.line(row)
         return Problem(
             type=kind,
             message=message,
@@ -444,6 +518,8 @@ def _custom_fields(
         cells = cells.join(values, on="row", how="left", maintain_order="left").with_columns(
             pl.col(column).fill_null("")
         )
+    if not positions:
+        return pl.repeat("{}", cells.height, eager=True)
     cells = cells.select(positions.values())
     has_some = cells.select(pl.any_horizontal(pl.all() != "")).to_series()
     cells = cells.filter(has_some)  # most contacts have none
@@ -468,16 +544,18 @@ def _escaped(values: pl.Series) -> pl.Expr:
     return pl.lit(trimmed.replace(odd, written))
 
 
-def _known_at(typed: pl.DataFrame, name: str, now: datetime) -> tuple[datetime | None, str]:
+def _newest(contacts: pl.DataFrame, now: datetime) -> datetime | None:
+    """The newest time of the contacts that is not later than now."""
+    times = [pl.col(name).filter(pl.col(name) <= now).max() for name in _TIME_COLUMNS.values() if name in contacts]
+    return contacts.select(pl.max_horizontal(times)).item() if times else None
+
+
+def _known_at(newest: Sequence[datetime | None], name: str, now: datetime) -> tuple[datetime | None, str]:
     """As of when a file tells, and what says so: the newest time in it, or the date in its name where that is later.
 
     The date counts from its first moment: the file is at least that new. Nothing later than now is believed (R12).
     """
-    evidence: list[tuple[datetime, str]] = []
-    for column in _TIME_COLUMNS.values():
-        if column in typed.columns:
-            newest = typed.select(pl.col(column).filter(pl.col(column) <= now).max()).item()
-            evidence += [(newest, "the newest time in it")] if newest is not None else []
+    evidence = [(time, "the newest time in it") for time in newest if time is not None]
     for match in _DATE_IN_NAME.finditer(name):
         try:
             date = datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)

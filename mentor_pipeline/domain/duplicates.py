@@ -92,22 +92,29 @@ def sharing(contacts: pl.DataFrame) -> pl.DataFrame:
     Args:
         contacts: contact_id, phones, emails, archived_at, missing_since of all contacts.
     """
+    return groups_of(carried(contacts, "phones"), carried(contacts, "emails"))
+
+
+def carried(contacts: pl.DataFrame, column: str) -> pl.DataFrame:
+    """contact_id and value, a row for each phone or e-mail that an active contact has.
+
+    Args:
+        contacts: contact_id, archived_at, missing_since and the column.
+        column: phones or emails.
+    """
     active = contacts.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null()))
-    by_phone = _sharing(active, "phone", "phones")
-    by_email = _sharing(active, "email", "emails")
+    return active.select("contact_id", value=column).explode("value").drop_nulls("value")
+
+
+def groups_of(phones: pl.DataFrame, emails: pl.DataFrame) -> pl.DataFrame:
+    """`sharing`, of what is `carried`; any values will do that are equal for equal ones."""
+    by_phone, by_email = _shared(phones, "phone"), _shared(emails, "email")
     return pl.concat([by_phone, by_email.join(_covered(by_email, by_phone), on=GROUP, how="anti")])
 
 
-def _sharing(active: pl.DataFrame, matched_on: str, column: str) -> pl.DataFrame:
-    """(matched_on, value, contact_id) of every phone or e-mail that two or more contacts have."""
-    held = (
-        active.select("contact_id", value=pl.col(column))
-        .explode("value")
-        .filter(pl.col("value").is_not_null())
-        .filter(pl.col("value").is_duplicated())
-        .unique()
-        .filter(pl.len().over("value") > 1)
-    )
+def _shared(values: pl.DataFrame, matched_on: str) -> pl.DataFrame:
+    """The rows of every phone or e-mail that two or more contacts have."""
+    held = values.filter(pl.col("value").is_duplicated()).unique().filter(pl.len().over("value") > 1)
     return held.select("contact_id", "value", matched_on=pl.lit(matched_on))
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from mentor_pipeline.errors import SourceShrankError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 SMALLEST_COLLAPSE: Final = 10
@@ -79,25 +80,25 @@ def merge_listing(known: pl.DataFrame, listed: pl.DataFrame, *, key: str, now: d
     return pl.concat([seen.select(known.columns), vanished]) if len(vanished) else seen.select(known.columns)
 
 
-def tag_of_filter(shown: pl.DataFrame, known: pl.DataFrame) -> str | None:
+def tags_of_all(contacts: pl.DataFrame) -> set[str]:
+    """The tags that every one of these contacts carries; none where tags were not told."""
+    if "tags" not in contacts.columns:
+        return set()
+    tags = contacts.select(pl.col("tags").explode()).drop_nulls().to_series()
+    return set(tags.value_counts().filter(pl.col("count") == contacts.height).get_column("tags"))
+
+
+def tag_of_filter(common_tags: Sequence[str], absent: pl.DataFrame) -> str | None:
     """The tag by which an export was filtered, however many contacts it has; None when there is no sign of one.
 
     Every contact in it carries the tag, and some contact that is known and not in it does not.
 
     Args:
-        shown: contact_id and tags of the export.
-        known: contact_id, tags, archived_at and missing_since of all contacts that are known and were not told.
+        common_tags: the tags that every contact of the export carries.
+        absent: tags, archived_at and missing_since of the contacts that are known and not in the export.
     """
-    if "tags" not in shown.columns:
-        return None
-    tags = shown.select(pl.col("tags").explode()).drop_nulls().to_series()
-    carried = tags.value_counts().filter(pl.col("count") == shown.height).get_column("tags").sort()
-    if carried.is_empty():
-        return None
-    absent = known.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null())).join(
-        shown, on="contact_id", how="anti"
-    )
-    for tag in carried:
-        if not absent.filter(~pl.col("tags").list.contains(tag).fill_null(value=False)).is_empty():
-            return str(tag)
+    active = absent.filter(pl.all_horizontal(pl.col("archived_at", "missing_since").is_null()))
+    for tag in common_tags:
+        if not active.filter(~pl.col("tags").list.contains(tag).fill_null(value=False)).is_empty():
+            return tag
     return None

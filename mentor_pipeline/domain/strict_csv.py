@@ -1,18 +1,21 @@
 """Reading a CSV file strictly: every cell is where its header says it is, or the file is refused.
 
 Lenient readers pad short rows, cut long ones and guess at broken quotes, so that values land in wrong columns without
-a word. Here the text is first held against the grammar of RFC 4180 and the header's width: whole where it has no blank
-lines, in one pass of Polars' regular expressions; otherwise, and to find a fault, record by record. Polars then reads
-what can be read in one way only. What the columns mean is not decided here (see `contacts_csv` and `failures_csv`).
+a word. Here the text is first held against the grammar of RFC 4180 and the header's width: at once where it has no
+blank lines, in one pass of Polars' regular expressions; otherwise, and to find a fault, record by record. Polars then
+reads what can be read in one way only. A large file is read in pieces that end where a record ends, so that it need not
+fit into memory. What the columns mean is not decided here (see `contacts_csv` and `failures_csv`).
 """
 
 from __future__ import annotations
 
+import io
 import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
@@ -22,6 +25,7 @@ from mentor_pipeline.errors import FileRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
 _CELL: Final = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
 _RECORD_END: Final = rb"(?:\r?\n|\Z)"
@@ -46,8 +50,8 @@ _QUOTED: Final = re.compile(rb'"[^"]*"')
 _OTHER_SEPARATORS: Final = {b";": "semicolons", b"\t": "tabs"}
 LONGEST_CELL: Final = 100_000
 """Bytes; no field of Givebutter holds so much. What looks like a longer one is a quotation mark gone astray."""
-LARGEST_FILE: Final = 2**31
-"""Bytes; many times what an export of a million contacts has."""
+AT_ONCE: Final = 2**26
+"""Bytes of a piece: two hundred thousand contacts of 64 columns."""
 EXPORT_AGAIN: Final = (
     "Nothing of it was imported and the earlier data stays. Export it from Givebutter again and drop it unopened."
 )
@@ -55,17 +59,18 @@ EXPORT_AGAIN: Final = (
 
 
 class _Record(NamedTuple):
-    """Where a record is: bytes from and to, the line it starts on, and its number among a spreadsheet's rows."""
+    """Where a record is: bytes of its piece, the file's line that it starts on, its number among spreadsheet rows."""
 
     start: int
     end: int
     line: int
     number: int
+    is_blank: bool = False
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A file's header and cells.
+    """A file's header and cells, or those of a piece of it.
 
     Attributes:
         header: the labels, trimmed, in the file's order.
@@ -93,8 +98,9 @@ class Sheet:
         """Line and number of each row; found only when they are asked for."""
         lines, numbers = array("q"), array("q")
         for record in _records(self._text, self._first, len(self.header)):
-            lines.append(record.line)
-            numbers.append(record.number)
+            if not record.is_blank:
+                lines.append(record.line)
+                numbers.append(record.number)
         return lines, numbers
 
 
@@ -109,7 +115,9 @@ def read_header(data: bytes, name: str, then: str = EXPORT_AGAIN) -> tuple[str, 
     Raises:
         FileRejectedError: not UTF-8 text, empty, or a first line that is no header.
     """
-    return _header(_utf8(_text(data, name, then), name, then, is_cut=True), name, then)[0]
+    text = _first_text(data, name, then)
+    _refuse_nul(text, 1, name, then)
+    return _header(_utf8(text, 1, name, then, is_cut=True), name, then)[0]
 
 
 def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
@@ -124,34 +132,101 @@ def read_sheet(data: bytes, name: str, then: str = EXPORT_AGAIN) -> Sheet:
         FileRejectedError: with the line: another encoding than UTF-8, NUL bytes, broken quotes, a row that is wider or
             narrower than the header, two columns of one name, no rows.
     """
-    if len(data) > LARGEST_FILE:
-        raise refusal(name, f"the file has {len(data):,} bytes, more than any export of contacts", then)
-    text = _text(data, name, then)
-    texts = _for_polars(text, name, then)
-    header, header_line, first = _header(text, name, then)
-    _refuse_repeated(header, header_line, name, then)
-    is_plain = len(header) > 1 and first.start < len(text) and _is_plain(texts, len(header))
-    del texts  # of a million contacts this is a third of a gigabyte
-    if is_plain:
-        cells = _cells(text, len(header)).slice(1)  # the header is a record too
-    else:
-        cells = _cells(_without_blank_lines(text, first, len(header), name, then), len(header))
-    if cells.is_empty() or any(cells.null_count().row(0)):
-        raise refusal(name, f"{cells.height} rows were read, not as they were checked", then)
-    sheet = Sheet(header, header_line, cells, text, first)
-    _refuse_long_cells(sheet, name, then)
+    (sheet,) = read_sheets(io.BytesIO(data), name, then, at_once=len(data) + 1)
     return sheet
 
 
-def _without_blank_lines(text: bytes, first: _Record, width: int, name: str, then: str) -> bytes:
-    """The records after the header, every one of them as wide as it."""
-    try:
-        records = [text[record.start : record.end] for record in _records(text, first, width)]
-    except _FaultError as error:
-        raise _told(text, error.record, width, name, then) from error
-    if not records:
+def read_sheets(file: BinaryIO, name: str, then: str = EXPORT_AGAIN, *, at_once: int = AT_ONCE) -> Iterator[Sheet]:
+    """Read a CSV file as `read_sheet` does, a piece after the other; at least one has rows.
+
+    Args:
+        file: the file, at its beginning.
+        name: its name, for the message.
+        then: what the message says was left untouched, and what to do.
+        at_once: bytes of a piece, about; a record that is longer is one piece.
+
+    Raises:
+        FileRejectedError: see there; the fault may be in a later piece than those that were given.
+    """
+    pieces: Iterator[bytes] = _pieces(file, at_once)
+    text = next(pieces, b"")
+    while text.removeprefix(_UTF8_MARK).isspace() and (more := next(pieces, b"")):  # blank lines before the header
+        text += more
+    text = _first_text(text, name, then)
+    _refuse_nul(text, 1, name, then)
+    header, header_line, first = _header(text, name, then)
+    _refuse_repeated(header, header_line, name, then)
+    pieces, first = chain([text[first.start :]], pieces), first._replace(start=0, end=0)
+    del text
+    has_rows = False
+    for piece in pieces:
+        cells, after = _read(piece, len(header), first, name, then)
+        if not cells.is_empty():
+            has_rows = True
+            sheet = Sheet(header, header_line, cells, piece, first)
+            _refuse_long_cells(sheet, name, then)
+            yield sheet
+            del sheet
+        del cells  # a piece is a twentieth of a gigabyte, and its cells are three
+        first = after
+    if not has_rows:
         raise refusal(name, "it has a header but not one row", then)
-    return b"".join(records)
+
+
+def _pieces(file: BinaryIO, at_once: int) -> Iterator[bytes]:
+    """The file's bytes in pieces, each of which ends where a record does as far as quotation marks tell."""
+    rest = b""
+    while True:
+        wanted = max(at_once, len(rest))
+        part = file.read(wanted)
+        text = rest + part
+        is_last = len(part) < wanted
+        end = len(text) if is_last else _last_record_end(text)
+        if end:
+            yield text[:end]
+        if is_last:
+            return
+        rest = text[end:]
+
+
+def _last_record_end(text: bytes) -> int:
+    """Behind the last line end that is in no quotation marks; 0 when there is none."""
+    end = text.rfind(b"\n") + 1
+    marks = text.count(b'"', 0, end)
+    while marks % 2:
+        earlier = text.rfind(b"\n", 0, text.rfind(b'"', 0, end)) + 1
+        marks -= text.count(b'"', earlier, end)
+        end = earlier
+    return end
+
+
+def _read(text: bytes, width: int, first: _Record, name: str, then: str) -> tuple[pl.DataFrame, _Record]:
+    """The cells of a piece, and where the next one begins.
+
+    Args:
+        text: its bytes.
+        width: cells of a record.
+        first: its beginning.
+        name: the file's name, for the message.
+        then: see `read_sheet`.
+    """
+    _refuse_nul(text, first.line, name, then)
+    texts = _for_polars(text, first.line, name, then)
+    is_plain = width > 1 and bool(text) and _is_plain(texts, width)
+    del texts  # as large as the piece
+    if is_plain:
+        cells = _cells(text, width)
+        count = cells.height
+    else:
+        try:
+            records = [*_records(text, first, width)]
+        except _FaultError as error:
+            raise _told(text, error.record, width, name, then) from error
+        cells = _cells(b"".join(text[one.start : one.end] for one in records if not one.is_blank), width)
+        count = len(records)
+    if any(cells.null_count().row(0)):
+        raise refusal(name, f"{cells.height} rows were read, not as they were checked", then)
+    return cells, _Record(0, 0, first.line + text.count(b"\n"), first.number + count)
 
 
 def _is_plain(texts: pl.Series, width: int) -> bool:
@@ -164,10 +239,13 @@ def _is_plain(texts: pl.Series, width: int) -> bool:
 
 
 def _cells(body: bytes, width: int) -> pl.DataFrame:
+    schema = {str(position): pl.String() for position in range(width)}
+    if not body:
+        return pl.DataFrame(schema=schema)
     return pl.read_csv(
         body,
         has_header=False,
-        schema={str(position): pl.String() for position in range(width)},
+        schema=schema,
         empty_string_is_null=False,
         encoding="utf8",
     )
@@ -181,20 +259,19 @@ class _FaultError(Exception):
 
 
 def _records(text: bytes, first: _Record, width: int) -> Iterator[_Record]:
-    """The records one by one, blank lines left out.
+    """The records one by one, blank lines among them.
 
     Raises:
         _FaultError: with the first one that is no record of that width.
     """
     pattern = re.compile(_CELL + rb"(?:," + _CELL + rb"){%d}" % (width - 1) + _RECORD_END)
-    position, _, line, number = first
+    position, _, line, number, _ = first
     while position < len(text):
         blank = _BLANK_LINE.match(text, position)
         match = blank or pattern.match(text, position)
         if match is None:
             raise _FaultError(_Record(position, position, line, number))
-        if blank is None:
-            yield _Record(position, match.end(), line, number)
+        yield _Record(position, match.end(), line, number, blank is not None)
         line += text.count(b"\n", position, match.end())
         position, number = match.end(), number + 1
 
@@ -213,8 +290,8 @@ def _refuse_long_cells(sheet: Sheet, name: str, then: str) -> None:
             )
 
 
-def _text(data: bytes, name: str, then: str) -> bytes:
-    """The bytes without byte order mark, once nothing in them tells of another kind of file."""
+def _first_text(data: bytes, name: str, then: str) -> bytes:
+    """The beginning of a file without byte order mark, once nothing in it tells of another kind of file."""
     text = data.removeprefix(_UTF8_MARK)
     if not text or text.isspace():
         raise refusal(name, "the file is empty", then)
@@ -224,12 +301,16 @@ def _text(data: bytes, name: str, then: str) -> bytes:
     head = data[:1000]
     if data.startswith(_UTF16_MARKS) or head.count(0) * 3 > len(head):
         raise refusal(name, "this text is in UTF-16 (or UTF-32), not UTF-8: a spreadsheet program saved it", then)
-    if (at := text.find(0)) >= 0:
-        raise refusal(name, f"line {_line(text, at)} holds a NUL byte: the file is damaged or no text", then)
     return text
 
 
-def _for_polars(text: bytes, name: str, then: str) -> pl.Series:
+def _refuse_nul(text: bytes, line: int, name: str, then: str) -> None:
+    if (at := text.find(0)) >= 0:
+        line += text.count(b"\n", 0, at)
+        raise refusal(name, f"line {line} holds a NUL byte: the file is damaged or no text", then)
+
+
+def _for_polars(text: bytes, line: int, name: str, then: str) -> pl.Series:
     """The text as UTF-8, after an empty one: a column of one value alone would be copied four times.
 
     Not by Python, whose own text of a large file takes up to four bytes for each character.
@@ -237,21 +318,22 @@ def _for_polars(text: bytes, name: str, then: str) -> pl.Series:
     try:
         return pl.Series([b"", text]).cast(pl.String)
     except pl.exceptions.PolarsError:
-        _utf8(text, name, then)  # says where
+        _utf8(text, line, name, then)  # says where
         raise
 
 
-def _utf8(text: bytes, name: str, then: str, *, is_cut: bool = False) -> bytes:
+def _utf8(text: bytes, line: int, name: str, then: str, *, is_cut: bool = False) -> bytes:
     """The text, once it is known to be UTF-8; of one that is cut off without the half of a character at its end."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
         if is_cut and error.end >= len(text) - 3:
             return text[: error.start]
+        line += text.count(b"\n", 0, error.start)
         raise refusal(
             name,
-            f"line {_line(text, error.start)} is not UTF-8 (byte 0x{text[error.start]:02X}): probably Latin-1 or "
-            "Windows-1252, as a spreadsheet program saves it",
+            f"line {line} is not UTF-8 (byte 0x{text[error.start]:02X}): probably Latin-1 or Windows-1252, as a "
+            "spreadsheet program saves it",
             then,
         ) from error
     return text
@@ -266,7 +348,7 @@ def _header(text: bytes, name: str, then: str) -> tuple[tuple[str, ...], int, _R
     match = _RECORD.match(text, start)
     if match is None:
         raise _told(text, _Record(start, start, line, line), None, name, then)
-    labels = _split(match[0])
+    labels = _split(_utf8(match[0], line, name, then))
     first = _Record(match.end(), match.end(), line + match[0].count(b"\n"), line + 1)
     return tuple(clean_text(label) or "" for label in labels), line, first
 
@@ -310,7 +392,3 @@ def _told(text: bytes, record: _Record, width: int | None, name: str, then: str)
     if _LONE_RETURN.search(text, start, line_end if line_end >= 0 else len(text)) is not None:
         return refusal(name, f"line {line} holds a line end that is neither LF nor CRLF", then)
     return refusal(name, f"line {line}: a quotation mark is out of place, or opened and never closed", then)
-
-
-def _line(text: bytes, position: int) -> int:
-    return text.count(b"\n", 0, position) + 1

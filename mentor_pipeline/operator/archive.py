@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 import polars as pl
 
 from mentor_pipeline.domain.archive import not_taken_back, told_by_log
-from mentor_pipeline.domain.knowledge import Reading, canonical_contacts, learn
+from mentor_pipeline.domain.knowledge import Reading, canonical_contacts
 from mentor_pipeline.domain.normalise import comparable_mn_id, normalise_mn_id
 from mentor_pipeline.errors import ApiError, ConfigError, DecisionRefusedError, MentorPipelineError
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.operator.contacts import CONTACTS, Learner, full_read_at
 from mentor_pipeline.resources.givebutter import ContactState
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ State: TypeAlias = Literal["planned", "done", "already", "failed", "gone"]
 PLAN: Final = "contact_archive_plan"
 RELEASE_PLAN: Final = "contact_release_plan"
 LOG: Final = "contact_archive_log"
-_CONTACTS: Final = "raw_gb_full_contacts"
 _KNOWN: Final = (
     "contact_id",
     "first_name",
@@ -308,15 +307,9 @@ class Archivist:
             if gone:
                 none = pl.DataFrame(schema={"contact_id": pl.Int64})
                 readings.append(Reading(canonical_contacts(none), begun_at, "api", gone=gone))
+            learner = Learner(transaction, now=begun_at, mn_id_prefix=self.program.mn_id_prefix)
             for reading in readings:
-                learned = learn(
-                    transaction.read_or_empty(_CONTACTS),
-                    reading,
-                    full_read_at=full_read_at(transaction),
-                    now=begun_at,
-                    mn_id_prefix=self.program.mn_id_prefix,
-                )
-                transaction.upsert(_CONTACTS, learned.rows)
+                learner.learn(reading)
 
 
 # -- the operations --------------------------------------------------------------------------------------------------
@@ -441,7 +434,7 @@ _KINDS: Final[Mapping[Operation, _Kind]] = {
 
 def _done_from_here(reader: Reader, operation: Operation, undo: Operation, done_word: str) -> pl.DataFrame:
     """What the log has as done from here and not taken back, of contacts that are still there."""
-    contacts = reader.read_or_empty(_CONTACTS, columns=["contact_id", "missing_since"])
+    contacts = reader.read_or_empty(CONTACTS, columns=["contact_id", "missing_since"])
     return (
         not_taken_back(reader.read_or_empty(LOG), operation, undo)
         .join(contacts.filter(pl.col("missing_since").is_not_null()), on="contact_id", how="anti")
@@ -498,7 +491,7 @@ def _external_id(contact: Mapping[str, Any]) -> str | None:
 
 def _known(reader: Reader) -> pl.DataFrame:
     """What is known of the contacts, with what the log tells beyond it."""
-    known = reader.read_or_empty(_CONTACTS, columns=_KNOWN)
+    known = reader.read_or_empty(CONTACTS, columns=_KNOWN)
     for reading in _told_by_log(reader):
         known = known.update(reading.contacts, on="contact_id", include_nulls=True)
     # Read anew by `learn`; until then it is that of the external id, or nothing.
@@ -509,7 +502,7 @@ def _told_by_log(reader: Reader) -> list[Reading]:
     """What the log tells of contacts since they were last read: one reading of each column, the older first."""
     log = reader.read_or_empty(LOG)
     known = reader.read_or_empty(
-        _CONTACTS, columns=["contact_id", "archived_at", "external_id", "missing_since", "last_seen_at"]
+        CONTACTS, columns=["contact_id", "archived_at", "external_id", "missing_since", "last_seen_at"]
     )
     readings: list[tuple[datetime, Reading]] = []
     for column in ("external_id", "archived_at"):
@@ -518,12 +511,6 @@ def _told_by_log(reader: Reader) -> list[Reading]:
             as_of: datetime = told["at"].max()  # type: ignore[assignment]
             readings.append((as_of, Reading(canonical_contacts(told.drop("at")), as_of, "api")))
     return [reading for _, reading in sorted(readings, key=lambda one: one[0])]
-
-
-def full_read_at(reader: Reader) -> datetime | None:
-    """When all contacts were last read; None when they never were."""
-    reads = reader.read_or_empty("source_reads").filter(source=CONTACTS_SOURCE)
-    return reads["full_read_at"].max()  # type: ignore[return-value]
 
 
 def _unheard(log: pl.DataFrame, operation: Operation) -> set[int]:

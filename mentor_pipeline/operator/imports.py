@@ -7,45 +7,48 @@ says is read in `domain`; which files of the inbox are tried, and when, is plann
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import tempfile
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
-from mentor_pipeline.domain.duplicates import GROUP, sharing
+from mentor_pipeline.domain.duplicates import GROUP, carried, groups_of
 from mentor_pipeline.domain.failures_csv import read_failures
 from mentor_pipeline.domain.findings import Problem, problem_rows
-from mentor_pipeline.domain.forgotten import LEDGER as FORGOTTEN
-from mentor_pipeline.domain.forgotten import blanked
-from mentor_pipeline.domain.knowledge import Reading, is_partial, learn, listed_count
+from mentor_pipeline.domain.knowledge import Reading, is_partial, listed_count
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.domain.shrink import tag_of_filter
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WarehouseError
+from mentor_pipeline.operator.contacts import CONTACTS, CONTACTS_SOURCE, Learner
 from mentor_pipeline.operator.inbox import MAX_FAILURES, already_imported, put_away
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
+    from io import BufferedReader
     from pathlib import Path
 
     from mentor_pipeline.domain.contacts_csv import ContactsFile
-    from mentor_pipeline.domain.knowledge import Learned
+    from mentor_pipeline.operator.contacts import Laid
     from mentor_pipeline.resources.warehouse import Transaction, Warehouse
     from mentor_pipeline.settings import ProgramYear
 
-CONTACTS_SOURCE: Final = "givebutter/contacts"
-"""The row of `source_reads` that tells how far the contacts are known."""
 CONTACTS_ASSET: Final = "import_contacts"
 FAILURES_ASSET: Final = "import_failures"
 """Whose findings an import's problems are in `detected_problems`."""
 PARTIAL_FILE: Final = "partial_contacts_file"
 
+_AT_ONCE: Final = 200_000
+"""Contacts that turn missing in one go."""
 _LEDGER: Final = TABLES["csv_import_log"]
 _COUNTS: Final = (
     "rows",
@@ -201,33 +204,49 @@ def import_failures_csv(
 
 def _import(
     attempt: _Attempt,
-    read: Callable[[bytes], Callable[[Transaction], dict[str, Any]]],
+    read: Callable[[BufferedReader], Callable[[Transaction], dict[str, Any]]],
     *,
     is_wanted_again: Callable[[Mapping[str, Any]], bool] = lambda _: False,
 ) -> ImportOutcome:
-    """One attempt, from the file's bytes to its ledger row.
+    """One attempt, from the file to its ledger row.
 
     Args:
         attempt: its surroundings.
-        read: takes the bytes, and returns what writes them and answers with columns of the ledger.
+        read: takes the file, and returns what writes it and answers with columns of the ledger.
         is_wanted_again: True when a content is to be imported again although it was imported (its ledger row).
     """
     try:
-        data = _bytes(attempt.path)
+        file = _opened(attempt.path)
     except FileNotFoundError as error:
         return _put_away_meanwhile(attempt, error)
-    sha256 = hashlib.sha256(data).hexdigest()
+    with file:
+        return _import_opened(attempt, file, read, is_wanted_again)
+
+
+def _import_opened(
+    attempt: _Attempt,
+    file: BufferedReader,
+    read: Callable[[BufferedReader], Callable[[Transaction], dict[str, Any]]],
+    is_wanted_again: Callable[[Mapping[str, Any]], bool],
+) -> ImportOutcome:
+    """See `_import`."""
+    before = os.fstat(file.fileno())
+    with _reading(attempt.path):
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    _refuse_unfinished(attempt.path, file, before)
     with attempt.warehouse.write() as transaction:
         earlier = _entry(transaction, sha256)
         is_done = earlier is not None and earlier["status"] == "completed" and not is_wanted_again(earlier)
-        row = _begun(attempt, data, sha256, earlier)
+        row = _begun(attempt, before.st_size, sha256, earlier)
         if not is_done:
             transaction.upsert(_LEDGER.name, _ledger_frame(row))
     if earlier is not None and is_done:
         return _already(attempt, earlier)
     try:
-        write = read(data)
-        del data  # of a million contacts this is a third of a gigabyte
+        with _reading(attempt.path):
+            file.seek(0)
+            write = read(file)
+        _refuse_unfinished(attempt.path, file, before)
         with attempt.warehouse.write() as transaction:
             now_known = _entry(transaction, sha256)
             is_done = now_known is not None and now_known["status"] == "completed"
@@ -254,26 +273,54 @@ def _import(
     )
 
 
-def _bytes(path: Path) -> bytes:
-    """The file as one piece.
+def _opened(path: Path) -> BufferedReader:
+    """The file, open to read.
 
     Raises:
         FileNotFoundError: it is not there.
-        MentorPipelineError: it cannot be read, or changed while it was read.
+        MentorPipelineError: it cannot be read, or is no file.
     """
     try:
-        before = path.stat()
-        data = path.read_bytes()
-        after = path.stat()
+        file = path.open("rb")
     except FileNotFoundError:
         raise
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}. Nothing of it was imported. Make it readable and try again."
-        raise MentorPipelineError(msg) from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
+        raise _unreadable(path, error) from error
+    return file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say in the operator's words what the operating system says of a file that is read.
+
+    Raises:
+        MentorPipelineError: it cannot be read, or there is no room for what waits to be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> MentorPipelineError:
+    if error.errno == errno.ENOSPC:
+        what = f"could not be imported: there is no room left in {tempfile.gettempdir()} for what waits to be written"
+        then = "Make room, or name another folder in TMPDIR,"
+    else:
+        what, then = f"cannot be read: {error.strerror}", "Make it readable"
+    return MentorPipelineError(f"{path} {what}. Nothing of it was imported. {then} and try again.")
+
+
+def _refuse_unfinished(path: Path, file: BufferedReader, before: os.stat_result) -> None:
+    """What was read in parts must be one file: somebody who goes on writing it has changed its size or time.
+
+    Raises:
+        MentorPipelineError: it changed since it was opened.
+    """
+    after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         msg = f"{path} is still being written. Nothing of it was imported; try again when it is complete."
         raise MentorPipelineError(msg)
-    return data
 
 
 def _put_away_meanwhile(attempt: _Attempt, error: FileNotFoundError) -> ImportOutcome:
@@ -297,12 +344,12 @@ def _entry(transaction: Transaction, sha256: str) -> dict[str, Any] | None:
     return None if found.is_empty() else found.row(0, named=True)
 
 
-def _begun(attempt: _Attempt, data: bytes, sha256: str, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+def _begun(attempt: _Attempt, size: int, sha256: str, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
     """The ledger row of an attempt that begins."""
     return {
         "sha256": sha256,
         "filename": attempt.path.name if earlier is None else earlier["filename"],
-        "bytes": len(data),
+        "bytes": size,
         "kind": attempt.kind.value,
         "status": "running",
         "attempts": 1 if earlier is None else earlier["attempts"] + 1,
@@ -353,9 +400,14 @@ def _put_problems(
 
 
 def _import_contacts(attempt: _Attempt, program: ProgramYear, *, allow_shrink: bool) -> ImportOutcome:
-    def read(data: bytes) -> Callable[[Transaction], dict[str, Any]]:
-        file = read_contacts(data, attempt.path.name, now=attempt.now)
-        return lambda transaction: _write_contacts(transaction, file, attempt, program, allow_shrink=allow_shrink)
+    def read(opened: BufferedReader) -> Callable[[Transaction], dict[str, Any]]:
+        file = read_contacts(opened, attempt.path.name, now=attempt.now)
+
+        def write(transaction: Transaction) -> dict[str, Any]:
+            with closing(file.batches):
+                return _write_contacts(transaction, file, attempt, program, allow_shrink=allow_shrink)
+
+        return write
 
     return _import(attempt, read, is_wanted_again=lambda entry: allow_shrink and bool(entry["is_partial"]))
 
@@ -363,14 +415,12 @@ def _import_contacts(attempt: _Attempt, program: ProgramYear, *, allow_shrink: b
 def _write_contacts(
     transaction: Transaction, file: ContactsFile, attempt: _Attempt, program: ProgramYear, *, allow_shrink: bool
 ) -> dict[str, Any]:
-    known = transaction.read_or_empty("raw_gb_full_contacts")
-    reads = transaction.read_or_empty("source_reads").filter(pl.col("source") == CONTACTS_SOURCE)
-    last_read = reads.row(0, named=True) if not reads.is_empty() else {}
+    known = transaction.read_or_empty(CONTACTS, columns=["contact_id", "archived_at", "missing_since"])
     known_count = listed_count(known)
-    why_partial = _why_partial(file, known, known_count, program, allow_shrink=allow_shrink)
+    why_partial = _why_partial(transaction, file, known_count, program, allow_shrink=allow_shrink)
     is_full = why_partial is None
     reading = Reading(
-        file.contacts,
+        TABLES[CONTACTS].empty().select("contact_id"),
         file.known_at,
         "csv",
         is_complete=is_full,
@@ -379,17 +429,18 @@ def _write_contacts(
         csv_filename=attempt.path.name,
         csv_uploaded_at=attempt.now,
     )
-    learned = learn(
-        known,
-        reading,
-        full_read_at=last_read.get("full_read_at"),
-        now=attempt.now,
-        mn_id_prefix=program.mn_id_prefix,
-    )
-    rows = blanked(learned.rows, transaction.read_or_empty(FORGOTTEN))
-    transaction.upsert("raw_gb_full_contacts", rows)
-    if is_full and file.known_at is not None:
-        _confirm(transaction, file, file.known_at, last_read)
+    learner = Learner(transaction, now=attempt.now, mn_id_prefix=program.mn_id_prefix)
+    mentors = transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=program.year)
+    seen = _Seen(mentors)
+    for batch in file.batches:
+        seen.add(learner.learn(replace(reading, contacts=batch), of=batch.select("contact_id")))
+    if is_full:
+        # Nobody of the file is among them, so that all of them turn missing, in parts that fit into memory.
+        absent = known.filter(~pl.col("contact_id").is_in(file.contact_ids.implode()))
+        for part in absent.select("contact_id").iter_slices(_AT_ONCE):
+            learner.learn(reading, of=part)
+        if file.known_at is not None:
+            _confirm(transaction, file, file.known_at)
     notes = [*file.set_aside, *file.kept_as_text]
     if why_partial is not None:
         notes.append(_partial_problem(file, attempt, known_count, why_partial))
@@ -397,24 +448,23 @@ def _write_contacts(
     _put_problems(transaction, CONTACTS_ASSET, program.year, notes, kept)
     return {
         "rows": file.row_count,
-        "new_contacts": learned.new_count,
-        "changed_contacts": learned.changed_count,
-        "missing_contacts": learned.missing_count,
+        "new_contacts": learner.new_count,
+        "changed_contacts": learner.changed_count,
+        "missing_contacts": learner.missing_count,
         "is_partial": not is_full,
-        "message": _summary(file, learned, notes),
-        **_seen_of_mentors(
-            _after(known, rows).join(file.contacts, on="contact_id", how="semi"),
-            transaction.read_or_empty("mentors", columns=["mn_id", "gb_contact_id"], year=program.year),
-        ),
+        "message": _summary(file, learner, notes),
+        **seen.counts(),
     }
 
 
-def _confirm(transaction: Transaction, file: ContactsFile, known_at: datetime, last_read: Mapping[str, Any]) -> None:
+def _confirm(transaction: Transaction, file: ContactsFile, known_at: datetime) -> None:
     """Keep that all contacts are known as of the file.
 
     `read_at`, where the next incremental read of the API begins, moves only when the API was read before and the file
     tells all that is kept: what the file does not tell has to be fetched.
     """
+    reads = transaction.read_or_empty("source_reads").filter(source=CONTACTS_SOURCE)
+    last_read = reads.row(0, named=True) if not reads.is_empty() else {}
     if last_read.get("full_read_at") is not None and known_at < last_read["full_read_at"]:
         return
     read_at = last_read.get("read_at")
@@ -430,7 +480,7 @@ def _confirm(transaction: Transaction, file: ContactsFile, known_at: datetime, l
 
 
 def _why_partial(
-    file: ContactsFile, known: pl.DataFrame, known_count: int, program: ProgramYear, *, allow_shrink: bool
+    transaction: Transaction, file: ContactsFile, known_count: int, program: ProgramYear, *, allow_shrink: bool
 ) -> str | None:
     """Why nobody can be called missing after this file; None when it shows all contacts."""
     if file.has_unknown_ids:
@@ -439,8 +489,12 @@ def _why_partial(
         return None
     if is_partial(file.row_count, known_count, program.matching.partial_below_percent):
         return f"has {file.row_count} contacts of {known_count} known, so it is a part of them"
-    others = known.filter(~pl.col("contact_id").is_in(file.set_aside_ids))
-    if (tag := tag_of_filter(file.contacts, others)) is not None:
+    if not file.common_tags:
+        return None
+    columns = ["contact_id", "tags", "archived_at", "missing_since"]
+    in_file = pl.concat([file.contact_ids, pl.Series(file.set_aside_ids, dtype=pl.Int64)])
+    absent = transaction.read_or_empty(CONTACTS, columns=columns).filter(~pl.col("contact_id").is_in(in_file.implode()))
+    if (tag := tag_of_filter(file.common_tags, absent)) is not None:
         return (
             f"has {file.row_count} contacts of {known_count} known, all of them tagged {tag!r}, and others are not: it "
             "was filtered by that tag"
@@ -453,7 +507,7 @@ def _partial_problem(file: ContactsFile, attempt: _Attempt, known_count: int, wh
         type=PARTIAL_FILE,
         message=f"{attempt.path.name} {why}. Its contacts were updated, none was marked missing. If it is the full "
         "list, import it again with --allow-shrink.",
-        source_table="raw_gb_full_contacts",
+        source_table=CONTACTS,
         current_value=str(file.row_count),
         suggested_value=str(known_count),
         context={"file": attempt.path.name, "rows": file.row_count, "known": known_count},
@@ -466,42 +520,57 @@ def _problems_of_others(transaction: Transaction, file: ContactsFile, year: int)
     earlier = transaction.read_or_empty("detected_problems", year=year).filter(
         pl.col("asset") == CONTACTS_ASSET, pl.col("type") != PARTIAL_FILE
     )
-    told = pl.concat([file.contacts.get_column("contact_id"), pl.Series(file.set_aside_ids, dtype=pl.Int64)])
+    told = pl.concat([file.contact_ids, pl.Series(file.set_aside_ids, dtype=pl.Int64)])
     contact_id = pl.col("context").str.json_path_match("$.contact_id").cast(pl.Int64, strict=False)
     return earlier.filter(~contact_id.is_in(told.implode()).fill_null(value=False))
 
 
-def _summary(file: ContactsFile, learned: Learned, notes: Sequence[Problem]) -> str:
-    counts = f"{learned.new_count} new, {learned.changed_count} changed, {learned.missing_count} no longer there"
+def _summary(file: ContactsFile, learner: Learner, notes: Sequence[Problem]) -> str:
+    counts = f"{learner.new_count} new, {learner.changed_count} changed, {learner.missing_count} no longer there"
     parts = [f"{file.row_count} contacts: {counts}."]
     if file.known_at is None:
         parts.append(
             "Nothing in the file or its name tells how old it is, so only contacts that were not known were added."
         )
-    elif learned.outdated_count:
+    elif learner.outdated_count:
         parts.append(
-            f"{learned.outdated_count} were left as they are, as something newer is known of them: the file tells how "
+            f"{learner.outdated_count} were left as they are, as something newer is known of them: the file tells how "
             f"they were on {file.known_at:%Y-%m-%d %H:%M} UTC (by {file.known_by})."
         )
     return " ".join([*parts, *(problem.message for problem in notes[-5:])])
 
 
-def _after(known: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
-    """What is looked at of all contacts, as they are after the import."""
-    columns = ("contact_id", "external_mn_id", "phones", "emails", "archived_at", "missing_since")
-    before = known.select(columns).join(written, on="contact_id", how="anti")
-    return pl.concat([before, written.select(columns)])
+class _Seen:
+    """What the file's contacts mean for the year's mentors, and how many groups of duplicates they hold.
 
+    Phones and e-mails are kept as hashes, so that those of millions fit into memory.
+    """
 
-def _seen_of_mentors(contacts: pl.DataFrame, mentors: pl.DataFrame) -> dict[str, int]:
-    """What the file's contacts mean for the year's mentors, and how many groups of duplicates they hold."""
-    unlinked = mentors.filter(pl.col("gb_contact_id").is_null()).get_column("mn_id")
-    awaited = [comparable_mn_id(mn_id) for mn_id in unlinked]
-    return {
-        "mentors_matched": mentors.join(contacts, left_on="gb_contact_id", right_on="contact_id", how="semi").height,
-        "new_contact_ids_captured": contacts.filter(pl.col("external_mn_id").is_in(awaited)).height,
-        "duplicates_detected": sharing(contacts).n_unique(GROUP),
-    }
+    def __init__(self, mentors: pl.DataFrame) -> None:
+        self._linked = mentors.select(contact_id="gb_contact_id").drop_nulls()
+        unlinked = mentors.filter(pl.col("gb_contact_id").is_null()).get_column("mn_id")
+        self._awaited = [comparable_mn_id(mn_id) for mn_id in unlinked]
+        self._matched = self._captured = 0
+        self._held: dict[str, list[pl.DataFrame]] = {"phones": [], "emails": []}
+
+    def add(self, laid: Laid) -> None:
+        """Count contacts of the file, as they are after the import."""
+        columns = ("contact_id", "external_mn_id", "phones", "emails", "archived_at", "missing_since")
+        before = laid.before.select(columns).join(laid.written, on="contact_id", how="anti")
+        contacts = pl.concat([before, laid.written.select(columns)])
+        self._matched += self._linked.join(contacts, on="contact_id", how="semi").height
+        self._captured += contacts.filter(pl.col("external_mn_id").is_in(self._awaited)).height
+        for column, held in self._held.items():
+            held.append(carried(contacts, column).with_columns(pl.col("value").hash()))
+
+    def counts(self) -> dict[str, int]:
+        """As columns of the ledger."""
+        phones, emails = (pl.concat(held) for held in self._held.values())
+        return {
+            "mentors_matched": self._matched,
+            "new_contact_ids_captured": self._captured,
+            "duplicates_detected": groups_of(phones, emails).n_unique(GROUP),
+        }
 
 
 # -- refused rows -------------------------------------------------------------------------------------------------
@@ -511,7 +580,7 @@ def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
     columns = ["contact_id", "external_id", "first_name", "last_name", "archived_at", "missing_since"]
 
     def write(transaction: Transaction, data: bytes) -> dict[str, Any]:
-        contacts = transaction.read_or_empty("raw_gb_full_contacts", columns=columns)
+        contacts = transaction.read_or_empty(CONTACTS, columns=columns)
         file = read_failures(
             data,
             attempt.path.name,
@@ -531,4 +600,8 @@ def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
             "another contact holds the External ID. Each is listed as import_refused with its cause and what to do.",
         }
 
-    return _import(attempt, lambda data: lambda transaction: write(transaction, data))
+    def read(opened: BufferedReader) -> Callable[[Transaction], dict[str, Any]]:
+        data = opened.read()
+        return lambda transaction: write(transaction, data)
+
+    return _import(attempt, read)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import polars as pl
 
-from mentor_pipeline.domain.knowledge import Reading, canonical_contacts, learn
+from mentor_pipeline.domain.knowledge import Reading, canonical_contacts
 from mentor_pipeline.domain.tags import CONTACT_COLUMNS, MENTOR_COLUMNS, tag_changes, tags_told_by_log
 from mentor_pipeline.errors import ApiError, DecisionRefusedError, MentorPipelineError
-from mentor_pipeline.operator.archive import GONE, concerns_every_call, full_read_at
+from mentor_pipeline.operator.archive import GONE, concerns_every_call
+from mentor_pipeline.operator.contacts import CONTACTS, Learner, full_read_at
 from mentor_pipeline.resources.givebutter import ContactState
 from mentor_pipeline.tables import TABLES
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["planned", "done", "failed", "gone", "archived"]
 
 LOG: Final = "tag_log"
-_CONTACTS: Final = "raw_gb_full_contacts"
 _ARCHIVED: Final = (
     "It is archived in Givebutter, where its tags cannot be changed. Run `mentor-pipeline rebuild`: from then on it "
     "counts as archived here too."
@@ -127,7 +127,7 @@ def planned(
     """
     with warehouse.reading() as reader:
         mentors = reader.read_or_empty("mentors", columns=[*MENTOR_COLUMNS, "full_name"], year=program.year)
-        contacts = reader.read_or_empty(_CONTACTS, columns=[*CONTACT_COLUMNS, "last_seen_at"])
+        contacts = reader.read_or_empty(CONTACTS, columns=[*CONTACT_COLUMNS, "last_seen_at"])
         told = tags_told_by_log(reader.read_or_empty(LOG), contacts, full_read_at(reader)).drop("at")
         failed = _failed_last(reader.read_or_empty(LOG))
     linked = set(mentors.filter(gb_match_status="linked")["gb_contact_id"])
@@ -262,20 +262,14 @@ class Tagger:
         """Lay what the log tells over what was known (R12), also what a killed run did, in one transaction."""
         gone, archived = ([move.contact_id for move in moves if move.state == state] for state in ("gone", "archived"))
         with self.warehouse.write() as transaction:
+            learner = Learner(transaction, now=begun_at, mn_id_prefix=self.program.mn_id_prefix)
             for reading in [*_told(transaction), *_found(transaction, gone, archived, begun_at)]:
-                learned = learn(
-                    transaction.read_or_empty(_CONTACTS),
-                    reading,
-                    full_read_at=full_read_at(transaction),
-                    now=begun_at,
-                    mn_id_prefix=self.program.mn_id_prefix,
-                )
-                transaction.upsert(_CONTACTS, learned.rows)
+                learner.learn(reading)
 
 
 def _told(reader: Reader) -> list[Reading]:
     """What the log tells of tags since the contacts were last read, as a reading."""
-    known = reader.read_or_empty(_CONTACTS, columns=["contact_id", "tags", "missing_since", "last_seen_at"])
+    known = reader.read_or_empty(CONTACTS, columns=["contact_id", "tags", "missing_since", "last_seen_at"])
     told = tags_told_by_log(reader.read_or_empty(LOG), known, full_read_at(reader))
     if told.is_empty():
         return []
@@ -288,7 +282,7 @@ def _found(reader: Reader, gone: list[int], archived: list[int], at: datetime) -
     if not gone and not archived:
         return []
     ids = pl.DataFrame({"contact_id": pl.Series(archived, dtype=pl.Int64)})
-    known = reader.read_or_empty(_CONTACTS, columns=["contact_id", "archived_at"])
+    known = reader.read_or_empty(CONTACTS, columns=["contact_id", "archived_at"])
     since = ids.join(known, on="contact_id", how="left").with_columns(pl.col("archived_at").fill_null(at))
     return [Reading(canonical_contacts(since), at, "api", gone=gone)]
 

@@ -108,10 +108,7 @@ class DuckDBSession(Session):
     def merge(self, spec: Table, rows: pl.DataFrame) -> int:
         """See `Session`."""
         table, columns = quoted(spec.name), listed(rows.columns)
-        with self.staged(spec, rows.select(spec.key)) as keys:
-            stored = self.fetch(
-                f"SELECT {listed(rows.columns, of='t')} FROM {table} t JOIN {keys} k ON {same_key(spec)}"
-            )
+        stored = self.stored_rows(spec, rows.columns, rows.select(spec.key))
         # Comparing here and writing the difference is several times faster than writing everything: an hourly sync
         # sees 49,000 contacts and changes a handful. (ON CONFLICT DO UPDATE takes minutes on DuckDB 2.0.)
         if stored.is_empty():

@@ -101,6 +101,24 @@ class Session(ABC):
         those who only read.
         """
 
+    def stored_keys(self, spec: Table, keys: pl.DataFrame) -> pl.DataFrame:
+        """Those of the keys that are stored; nothing but the key is read of any row."""
+        with self.staged(spec, keys) as staged:
+            found = self.fetch(
+                f"SELECT {listed(spec.key, of='k')} FROM {quoted(spec.name)} t JOIN {staged} k ON {same_key(spec)}"
+            )
+        return spec.conform(found)
+
+    def stored_rows(self, spec: Table, columns: Sequence[str], keys: pl.DataFrame) -> pl.DataFrame:
+        """These columns of the rows that have one of the keys, as the database types them."""
+        keys = self.stored_keys(spec, keys)
+        if keys.is_empty():  # often so, and no row need be looked at
+            return self.fetch(f"SELECT {listed(columns)} FROM {quoted(spec.name)} LIMIT 0")
+        with self.staged(spec, keys) as staged:
+            return self.fetch(
+                f"SELECT {listed(columns, of='t')} FROM {quoted(spec.name)} t JOIN {staged} k ON {same_key(spec)}"
+            )
+
     def stored_columns(self, table: str) -> list[str]:
         """Columns of a stored table, in order; none when there is no such table."""
         found = self.fetch(
@@ -188,6 +206,22 @@ class Transaction(Reader):
     Frames are matched by column name and cast to the declared types. Every method refuses, before it writes anything, a
     frame with unknown columns, values that do not fit, empty keys, or one key twice.
     """
+
+    def read_of(self, table: str, keys: pl.DataFrame) -> pl.DataFrame:
+        """Read, of a table without a year, the rows that have one of the keys, in the order of the key.
+
+        Args:
+            table: name of the table; no rows where it has never been written.
+            keys: the key's columns, each key once.
+        """
+        spec = TABLES[table]
+        self._session.claim(table)
+        stored = self._session.stored_columns(spec.name)
+        if not stored:
+            return spec.empty()
+        selected = [name for name in stored if name in spec.schema]
+        rows = self._session.stored_rows(spec, selected, keys)
+        return spec.conform(rows).sort(spec.key).select(spec.column_names)
 
     def replace(self, table: str, frame: pl.DataFrame, *, year: int | None = None) -> int:
         """Make the frame the whole table, or the whole of one program year.

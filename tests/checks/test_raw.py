@@ -10,7 +10,7 @@ import pytest
 
 from mentor_pipeline.checks.raw import ENOUGH_ROWS, REQUIRED
 from mentor_pipeline.domain.links import MEMBERS
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from mentor_pipeline.simulator import World
 from tests.acceptance.installation import installed
 from tests.builders import NOW, YEAR, contact, member, program, row, together

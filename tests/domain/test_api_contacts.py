@@ -205,9 +205,9 @@ class TestContacts:
 
     def test_everybody_in_a_few_seconds(self) -> None:
         contacts = [contact(number, primary_email=f"a{number}@example.com") for number in range(1, 10_001)]
-        start = time.perf_counter()
+        start = time.process_time()  # not the clock: other tests run meanwhile
         assert contact_rows(contacts).height == 10_000
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3
 
 
 class TestMembers:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_pipeline.domain.strict_csv import LONGEST_CELL, read_header, read_sheet
+from mentor_pipeline.domain.strict_csv import LONGEST_CELL, read_header, read_sheet, read_sheets
 from mentor_pipeline.errors import FileRejectedError
 
 CELL = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\ufeff\r"), max_size=12)
@@ -135,3 +135,42 @@ def test_the_header_can_be_read_from_the_beginning_of_a_file() -> None:
     data = "\ufeffName , 📝  Sign Up Complete\nAda,é".encode()
     assert read_header(data[:-1], "f.csv") == ("Name", "📝 Sign Up Complete")
     assert read_header("Name,📝".encode()[:-1], "f.csv") == ("Name", "")
+
+
+def pieces_of(data: bytes, at_once: int) -> tuple[list[list[str]], list[int], list[int]]:
+    """Cells, lines and spreadsheet numbers of a file that is read in pieces."""
+    cells, lines, numbers = [], [], []
+    for sheet in read_sheets(io.BytesIO(data), "f.csv", at_once=at_once):
+        cells += [list(row) for row in sheet.cells.iter_rows()]
+        lines += [sheet.line(row) for row in range(sheet.cells.height)]
+        numbers += list(sheet.numbers)
+    return cells, lines, numbers
+
+
+@settings(deadline=None)
+@given(ROWS, st.sampled_from(["\n", "\r\n", "\n\n", "\r\n  \r\n"]), st.integers(1, 60), st.booleans())
+def test_a_file_reads_alike_in_pieces_of_any_size(
+    rows: list[list[str]], end: str, at_once: int, has_mark: bool
+) -> None:
+    data = has_mark * b"\xef\xbb\xbf" + end.encode() + written(rows, end=end)
+    whole = pieces_of(data, len(data) + 1)
+    assert pieces_of(data, at_once) == whole
+    assert len(whole[0]) == len(rows)
+
+
+@settings(deadline=None, max_examples=200)
+@given(ROWS, st.integers(0, 200), st.sampled_from([b'"', b",", b"\r", b"\n", b"\x00", b"\xff"]), st.integers(1, 60))
+def test_a_damaged_file_is_refused_alike_in_pieces_of_any_size(
+    rows: list[list[str]], at: int, damage: bytes, at_once: int
+) -> None:
+    """Given one byte too many anywhere, then it is told in the same words, or read the same."""
+    good = written(rows)
+    data = good[: at % len(good)] + damage + good[at % len(good) :]
+
+    def said(at_once: int) -> object:
+        try:
+            return pieces_of(data, at_once)
+        except FileRejectedError as error:
+            return str(error)
+
+    assert said(at_once) == said(len(data) + 1)

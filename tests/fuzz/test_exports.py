@@ -5,11 +5,14 @@ Every file follows from its seed, which a failure names: `damaged(seed)` makes i
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,12 +34,16 @@ IMPORTED = 100
 """Of the many: so many go through the whole import into a warehouse."""
 
 
-def read_or_refused(data: bytes) -> ContactsFile | str:
+def read_or_refused(data: bytes, **how: int) -> ContactsFile | str:
     """What our reader makes of a file; its words when it refuses it. Any other exception is a crash."""
     try:
-        return read_contacts(data, "contacts.csv", now=NOW)
+        return read_contacts(io.BytesIO(data), "contacts.csv", now=NOW, **how)
     except FileRejectedError as error:
         return str(error)
+
+
+def contacts_of(file: ContactsFile) -> pl.DataFrame:
+    return pl.concat(file.batches)
 
 
 def assert_right(data: bytes, file: ContactsFile | str) -> None:
@@ -46,7 +53,7 @@ def assert_right(data: bytes, file: ContactsFile | str) -> None:
         assert "Nothing of it was imported" in file
         return
     said = said_by(data)
-    rows = {row["contact_id"]: as_said(row) for row in file.contacts.iter_rows(named=True)}
+    rows = {row["contact_id"]: as_said(row) for row in contacts_of(file).iter_rows(named=True)}
     assert rows.keys() == said.contacts.keys()
     for contact_id, expected in said.contacts.items():
         assert rows[contact_id] == {"contact_id": contact_id, **expected}
@@ -71,6 +78,20 @@ def test_an_export_is_read_right_however_it_is_spelt(seed: int) -> None:
     assert isinstance(file, ContactsFile)
     assert not file.set_aside
     assert_right(data, file)
+
+
+@pytest.mark.parametrize("seed", range(FEW))
+def test_a_large_file_is_read_in_pieces_as_in_one(seed: int) -> None:
+    data = damaged(seed)[0] if seed % 2 else written(real_export(seeded(seed)), seeded(seed))
+    whole, in_pieces = read_or_refused(data), read_or_refused(data, at_once=2000)
+    if isinstance(whole, str) or isinstance(in_pieces, str):
+        assert in_pieces == whole
+        return
+    assert seed % 2 or len(list(in_pieces.batches)) > 1
+    assert contacts_of(in_pieces).equals(contacts_of(whole))
+    assert in_pieces.contact_ids.equals(whole.contact_ids)
+    unlike = {"batches": None, "contact_ids": None}
+    assert replace(in_pieces, **unlike) == replace(whole, **unlike)  # type: ignore[arg-type]
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00\r"), max_size=6)
@@ -144,4 +165,4 @@ def assert_all_or_nothing(data: bytes, file: ContactsFile | str, warehouse: Duck
         assert all(row["status"] == "rejected" for row in entry)
     elif entry:  # the same content under another name has its row already
         assert (entry[0]["status"], entry[0]["rows"]) == ("completed", file.row_count)
-        assert set(file.contacts["contact_id"]) <= set(after["raw_gb_full_contacts"]["contact_id"])
+        assert set(file.contact_ids) <= set(after["raw_gb_full_contacts"]["contact_id"])

@@ -176,6 +176,18 @@ def test_upsert_writes_new_and_changed_rows_and_leaves_the_others(warehouse: War
     assert stored.rows() == [(1, "Ada", ["a", "b"]), (2, "Bob", []), (3, "Cora", None)]
 
 
+def test_the_rows_of_some_keys_are_read_alone(warehouse: Warehouse) -> None:
+    table = "raw_gb_full_contacts"
+    with warehouse.write() as transaction:
+        assert transaction.read_of(table, contacts(1)).is_empty()
+        transaction.upsert(table, contacts(3, 1, 2, city=["C", "A", "B"]))
+        found = transaction.read_of(table, contacts(9, 3, 1))
+        assert found.schema == TABLES[table].schema
+        assert found.select("contact_id", "city").rows() == [(1, "A"), (3, "C")]
+        assert transaction.read_of(table, contacts(9)).is_empty()
+        assert transaction.read_of(table, contacts()).is_empty()
+
+
 def test_append_never_changes_a_stored_row(warehouse: Warehouse) -> None:
     assert warehouse.append("mentor_aliases", links("999001", note="0042")) == 1
     assert warehouse.append("mentor_aliases", links("999001", "999002", note="0043")) == 1

@@ -26,7 +26,7 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from mentor_pipeline.operator.imports import CONTACTS_SOURCE
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.notifier import Notifier
 from mentor_pipeline.sensors.waiting import INTERVAL_S, SCHEDULE, waiting_alert
