@@ -68,15 +68,13 @@ def form_links(
         "contact_matches": output_of("contact_matches", "Chosen by the rules R4.1 to R4.9.", group=GROUP),
         "contact_links": output_of("contact_links", "Chosen by the rules R4.1 to R4.9.", group=GROUP),
     },
-    ins={"raw_gb_full_contacts": columns_of(*candidates.CONTACT_COLUMNS)},
-    deps=["operator_actions"],
+    deps=["operator_actions", "raw_gb_full_contacts"],
 )
 def contact_choice(
     context: dg.AssetExecutionContext,
     signups: pl.DataFrame,
     form_links: pl.DataFrame,
     raw_gb_campaign_members: pl.DataFrame,
-    raw_gb_full_contacts: pl.DataFrame,
     warehouse: dg.ResourceParam[Warehouse],
     program: dg.ResourceParam[ProgramYear],
 ) -> tuple[Computed, pl.DataFrame]:
@@ -88,15 +86,10 @@ def contact_choice(
     with warehouse.reading() as reader:
         actions = reader.read_or_empty("operator_actions", year=program.year)
         aliases = reader.read_or_empty("mentor_aliases", year=program.year)
-    chosen = choose_contacts(
-        signups,
-        _current_records(warehouse, program),
-        raw_gb_full_contacts,
-        members,
-        link_decisions(resolve_aliases(actions, aliases)),
-        program,
-        utc_now(),
-    )
+    previous = _current_records(warehouse, program)
+    decisions = link_decisions(resolve_aliases(actions, aliases))
+    with warehouse.scanning("raw_gb_full_contacts", columns=candidates.CONTACT_COLUMNS) as contacts:
+        chosen = choose_contacts(signups, previous, contacts, members, decisions, program, utc_now())
     for column in ("gb_match_status", "gb_match_method"):
         counted = chosen.links.group_by(column).len().sort(column).iter_rows()
         context.add_output_metadata({f"mentors by {column}": {str(k): n for k, n in counted}}, "contact_links")

@@ -60,7 +60,7 @@ MOST_SHOWN: Final = 50
 def find_candidates(
     signups: pl.DataFrame,
     previous: pl.DataFrame,
-    contacts: pl.DataFrame,
+    contacts: pl.LazyFrame,
     members: pl.DataFrame,
     program: ProgramYear,
     now: datetime,
@@ -71,7 +71,8 @@ def find_candidates(
         signups: rows of `signups`.
         previous: mn_id, gb_contact_id, phone, personal_email, uga_email of the mentors as last recorded; what a
             person or Givebutter changed since the sign-up finds contacts too.
-        contacts: `CONTACT_COLUMNS` of all known contacts, archived and missing ones included.
+        contacts: `CONTACT_COLUMNS` of all known contacts, archived and missing ones included; gone through a few
+            times, a column or two at a time, so that millions of them need not fit into memory.
         members: campaign members: mn_id (null when nobody's), email, phone, first_name, last_name.
         program: the year.
         now: for freshness.
@@ -82,10 +83,10 @@ def find_candidates(
         mentor whose id it carries), carries_id (this mentor's), is_mass_mail, is_member, a column per score part,
         score, completeness; and problems.
     """
-    active = contacts.lazy().filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
+    active = contacts.filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
     mentor_keys = _mentor_keys(signups, previous)
     contact_keys = _contact_keys(active, mentor_keys)
-    near = active.join(contact_keys.lazy(), on="contact_id", how="semi").collect()
+    near = active.join(contact_keys.lazy(), on="contact_id", how="semi").collect(engine="streaming")
     shared = _carriers(contact_keys.filter(pl.col("kind").is_in(["phone", "email"])), near, program)
     pairs = (
         mentor_keys.join(contact_keys, on=["kind", "key"])
@@ -155,9 +156,9 @@ def _contact_keys(active: pl.LazyFrame, mentor_keys: pl.DataFrame) -> pl.DataFra
     for kind, part in parts.items():
         dtype = pl.Int64 if kind == "linked" else pl.String  # a million numbers need not become text
         wanted = mentor_keys.lazy().filter(kind=kind).select(pl.col("key").cast(dtype)).unique()
-        met = part.join(wanted, on="key", how="semi").collect()
+        met = part.join(wanted, on="key", how="semi")
         found.append(met.select("contact_id", kind=pl.lit(kind), key=pl.col("key").cast(pl.String)))
-    return pl.concat(found).unique()
+    return pl.concat(pl.collect_all(found, engine="streaming")).unique()
 
 
 def _carriers(keys: pl.DataFrame, near: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:

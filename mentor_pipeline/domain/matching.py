@@ -54,7 +54,7 @@ class _Verdict:
 def choose_contacts(
     signups: pl.DataFrame,
     previous: pl.DataFrame,
-    contacts: pl.DataFrame,
+    contacts: pl.DataFrame | pl.LazyFrame,
     members: pl.DataFrame,
     decisions: Mapping[str, LinkDecision],
     program: ProgramYear,
@@ -74,6 +74,7 @@ def choose_contacts(
     Returns:
         Rows of `contact_matches` with problems and conflicts, and rows of `contact_links`.
     """
+    contacts = contacts.lazy()
     pairs, problems = find_candidates(signups, previous, contacts, members, program, now)
     by_mentor: defaultdict[str, list[Row]] = defaultdict(list)
     for row in pairs.sort(["mn_id", "score", "contact_id"], descending=[False, True, True]).iter_rows(named=True):
@@ -358,13 +359,16 @@ class _Chooser:
 
 
 def _decided_contacts(
-    contacts: pl.DataFrame, decisions: Mapping[str, LinkDecision], before: Mapping[str, Row]
+    contacts: pl.LazyFrame, decisions: Mapping[str, LinkDecision], before: Mapping[str, Row]
 ) -> dict[int, Row]:
     """The contacts that decisions are about, by id: those chosen, and those that the mentors had before."""
     chosen = {decision.contact_id for decision in decisions.values()}
     had = {before[mn_id]["gb_contact_id"] for mn_id in decisions if mn_id in before}
-    ids = pl.Series(list(chosen | had), dtype=pl.Int64).implode()
-    return {row["contact_id"]: row for row in contacts.filter(pl.col("contact_id").is_in(ids)).iter_rows(named=True)}
+    if not decisions:
+        return {}
+    ids = pl.LazyFrame({"contact_id": pl.Series(list(chosen | had), dtype=pl.Int64)})
+    found = contacts.join(ids, on="contact_id", how="semi").collect(engine="streaming")
+    return {row["contact_id"]: row for row in found.iter_rows(named=True)}
 
 
 def _is_stranger(row: Row) -> bool:
@@ -531,7 +535,7 @@ def _problems(
 
 def _suggestions(
     signups: pl.DataFrame,
-    contacts: pl.DataFrame,
+    contacts: pl.LazyFrame,
     verdicts: Mapping[str, _Verdict],
     chooser: _Chooser,
     program: ProgramYear,

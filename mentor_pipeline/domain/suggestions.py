@@ -153,7 +153,7 @@ class Suggestion(NamedTuple):
 
 def suggest_contacts(
     mentors: pl.DataFrame,
-    contacts: pl.DataFrame,
+    contacts: pl.LazyFrame,
     is_judged: Callable[[str, dict[str, Any]], bool],
     program: ProgramYear,
 ) -> list[Suggestion]:
@@ -167,7 +167,8 @@ def suggest_contacts(
     """
     preferred = "prefix" if program.givebutter.preferred_name_field == "prefix" else "preferred_name"
     own_blocks = _mentors_blocks(mentors)
-    near = _sharing_a_part(contacts, own_blocks["block"])
+    last_names = _last_names(contacts)
+    near = _sharing_a_part(contacts, last_names, own_blocks["block"])
     blocks = _blocks(
         near.select(
             "emails",
@@ -187,8 +188,8 @@ def suggest_contacts(
         for mn_id, row in mentor_of.items()
     )
     theirs = _contacts_records(near, blocks, preferred)
-    model = settings(prior=EXPECTED / _about(contacts.height))
-    likely = probabilities([ours, theirs], _frequencies(contacts), model, THRESHOLD)
+    model = settings(prior=EXPECTED / _about(last_names["count"]))
+    likely = probabilities([ours, theirs], _frequencies(last_names), model, THRESHOLD)
     shown = near.filter(pl.col("contact_id").is_in(likely["unique_id_r"].cast(pl.Int64).unique().implode()))
     contact_of = {row["contact_id"]: row for row in shown.iter_rows(named=True)}
     found = []
@@ -208,31 +209,51 @@ def suggest_contacts(
 # -- who is compared with whom -----------------------------------------------------------------------------------------
 
 
-def _sharing_a_part(contacts: pl.DataFrame, blocks: pl.Series) -> pl.DataFrame:
-    """The contacts that can be in one of these blocks at all, found by what a block is made of and one column has."""
+def _last_names(contacts: pl.LazyFrame) -> pl.DataFrame:
+    """last_name (as given, null for none), compared (null when nothing is left of it), count: each last name once."""
+    names = contacts.group_by("last_name").agg(count=pl.len()).collect(engine="streaming").sort("last_name")
+    return names.with_columns(_compared(names["last_name"]).alias("compared"))
+
+
+def _sharing_a_part(contacts: pl.LazyFrame, last_names: pl.DataFrame, blocks: pl.Series) -> pl.DataFrame:
+    """The contacts that can be in one of these blocks at all, found by what a block is made of and one column has.
+
+    Args:
+        contacts: as `suggest_contacts` is given them; gone through a column or two at a time.
+        last_names: theirs, as `_last_names` gives them.
+        blocks: blocks of the mentors.
+    """
     parts = blocks.str.split(" ")
     kind, part = parts.list.first(), parts.list.get(1)
 
-    def wanted(name: str) -> pl.Series:
-        return part.filter(kind == name).unique().implode()
+    def sharing(name: str, of: pl.LazyFrame, value: pl.Expr) -> pl.LazyFrame:
+        wanted = part.filter(kind == name).unique().to_frame("part").lazy()
+        return of.select("contact_id", part=value).join(wanted, on="part", how="semi").select("contact_id")
 
-    words = set(wanted("name").explode())
-    names = contacts["last_name"].drop_nulls().unique()
-    own_names = [name for name in names if not words.isdisjoint(comparable(name).split())]
+    words = part.filter(kind == "name").unique().to_frame("words")
+    own_names = (
+        last_names.select("last_name", words=pl.col("compared").str.split(" "))
+        .explode("words")
+        .join(words, on="words", how="semi")
+        .select("last_name")
+        .unique()
+    )
     emails = contacts.select("contact_id", email=pl.col("emails")).explode("email")
     phones = contacts.select("contact_id", phone=pl.col("phones")).explode("phone")
     phone = pl.col("phone")
-    ids = pl.concat(
+    ids = pl.collect_all(
         [
-            contacts.filter(pl.col("last_name").is_in(own_names))["contact_id"],
-            emails.filter(_mailboxes(pl.col("email")).is_in(wanted("mailbox")))["contact_id"],
-            phones.filter(
-                phone.str.tail(_LINE_DIGITS).is_in(wanted("line"))
-                | phone.str.head(-_LAST_DIGITS).is_in(wanted("exchange"))
-            )["contact_id"],
-        ]
+            contacts.select("contact_id", "last_name")
+            .join(own_names.lazy(), on="last_name", how="semi")
+            .select("contact_id"),
+            sharing("mailbox", emails, _mailboxes(pl.col("email"))),
+            sharing("line", phones, phone.str.tail(_LINE_DIGITS)),
+            sharing("exchange", phones, phone.str.head(-_LAST_DIGITS)),
+        ],
+        engine="streaming",
     )
-    return contacts.join(ids.unique().to_frame("contact_id"), on="contact_id", how="semi")
+    near = contacts.join(pl.concat(ids).unique().lazy(), on="contact_id", how="semi")
+    return near.collect(engine="streaming").sort("contact_id")
 
 
 def _blocks(people: pl.DataFrame, *, only: pl.Series | None = None) -> pl.DataFrame:
@@ -469,15 +490,16 @@ def probabilities(
         return found
 
 
-def _frequencies(contacts: pl.DataFrame) -> pl.DataFrame:
+def _frequencies(last_names: pl.DataFrame) -> pl.DataFrame:
     """How frequent each last name is among all contacts."""
-    names = _compared(contacts["last_name"]).drop_nulls().alias("last_name")
-    return names.value_counts().select("last_name", tf_last_name=pl.col("count") / _about(contacts.height))
+    all_of_them = _about(last_names["count"])
+    counted = last_names.drop_nulls("compared").group_by(last_name="compared").agg(pl.col("count").sum())
+    return counted.select("last_name", tf_last_name=pl.col("count") / all_of_them).sort("last_name")
 
 
-def _about(count: int) -> int:
-    """The next power of two: so that no probability moves because of one contact more or less."""
-    return 1 << max(count - 1, 0).bit_length()
+def _about(counts: pl.Series) -> int:
+    """The next power of two to their sum: so that no probability moves because of one contact more or less."""
+    return 1 << max(int(counts.sum()) - 1, 0).bit_length()
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import duckdb
+import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    import polars as pl
+    import pyarrow as pa
 
     from mentor_pipeline.resources.writer_lock import Holder
     from mentor_pipeline.tables import Table
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STAGE: Final = "_staged"
+_PART: Final = 100_000
+"""Rows that are handed over at once where all of them might not fit into memory."""
 _ROW_GROUP: Final = 24_576
 """Rows that DuckDB keeps together: at its own 122,880 all contacts are one group, written by one thread at the end."""
 
@@ -76,6 +79,12 @@ class DuckDBSession(Session):
         """See `Session`."""
         rows: pl.DataFrame = self._connection.sql(sql, params=list(parameters)).pl()
         return rows
+
+    def fetch_in_parts(self, sql: str) -> Iterator[pl.DataFrame]:
+        """See `Session`."""
+        parts: pa.RecordBatchReader = self._connection.sql(sql).to_arrow_reader(_PART)
+        for part in parts:
+            yield pl.DataFrame(part)
 
     def define(self, statements: Sequence[str]) -> None:
         """See `Session`."""

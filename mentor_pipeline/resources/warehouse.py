@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
 from mentor_pipeline.tables import TABLES, Table, Write
@@ -80,6 +81,10 @@ class Session(ABC):
     @abstractmethod
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """Run one query and return its rows."""
+
+    @abstractmethod
+    def fetch_in_parts(self, sql: str) -> Iterator[pl.DataFrame]:
+        """Run one query and return its rows in parts, of which one is in memory at a time."""
 
     @abstractmethod
     def staged(self, spec: Table, frame: pl.DataFrame) -> AbstractContextManager[str]:
@@ -186,6 +191,16 @@ class Reader:
     def query(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """Run a query of one's own; placeholders are `$1`, `$2`, ... Columns come back as the database types them."""
         return self._session.fetch(sql, parameters)
+
+    def in_parts(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """These columns of all rows, in parts and in any order; none where the table has never been written."""
+        spec = TABLES[table]
+        stored = self._session.stored_columns(spec.name)
+        if not stored:
+            return
+        selected = [name for name in columns if name in stored] or list(spec.key)
+        for rows in self._session.fetch_in_parts(f"SELECT {listed(selected)} FROM {quoted(spec.name)}"):
+            yield spec.conform(rows).select(columns)
 
     def _read(
         self, spec: Table, stored: Sequence[str], columns: Sequence[str] | None, where: Mapping[str, object]
@@ -478,6 +493,43 @@ class Warehouse(ABC):
         """See `Reader.query`; a statement that writes is refused."""
         with self.reading() as reader:
             return reader.query(sql, parameters)
+
+    @contextmanager
+    def scanning(self, table: str, *, columns: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """A table of any size as a lazy frame: a query reads the columns that it needs, a part after the other.
+
+        Each query reads what is stored at its time, in any order. Not for tables that others may be changing.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read; raised by whatever is done inside.
+        """
+        failed: list[Exception] = []
+        schema = {name: TABLES[table].schema[name] for name in columns}
+
+        def parts(
+            wanted: list[str] | None,
+            predicate: pl.Expr | None,
+            row_count: int | None,
+            part_size: int | None,  # noqa: ARG001 - a hint
+        ) -> Iterator[pl.DataFrame]:
+            try:
+                with self.reading() as reader:
+                    for rows in reader.in_parts(table, columns if wanted is None else wanted):
+                        part = rows if row_count is None else rows.head(row_count)
+                        row_count = None if row_count is None else row_count - part.height
+                        yield part if predicate is None else part.filter(predicate)
+                        if row_count == 0:
+                            return
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        try:
+            yield register_io_source(parts, schema=schema)
+        except pl.exceptions.PolarsError as error:
+            if failed:  # Polars tells of it in words of its own
+                raise failed[0] from error
+            raise
 
     def counts(self, tables: Iterable[str]) -> dict[str, int]:
         """See `Reader.counts`."""

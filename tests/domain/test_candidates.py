@@ -44,7 +44,7 @@ def find(
 ) -> tuple[pl.DataFrame, list[Problem]]:
     known = together(*contacts).select(CONTACT_COLUMNS)
     members = pages() if members is None else members
-    return find_candidates(mentors, previous, known, members, program(**year) if year else PROGRAM, NOW)
+    return find_candidates(mentors, previous, known.lazy(), members, program(**year) if year else PROGRAM, NOW)
 
 
 def only(*contacts: pl.DataFrame, **world: Any) -> dict[str, Any]:
@@ -342,7 +342,7 @@ def test_completeness_is_twenty_points_for_each_of_five():
 
 def test_no_contacts_no_candidates():
     empty = TABLES["raw_gb_full_contacts"].empty().select(CONTACT_COLUMNS)
-    found, problems = find_candidates(MENTOR, NO_LINKS, empty, pages(), PROGRAM, NOW)
+    found, problems = find_candidates(MENTOR, NO_LINKS, empty.lazy(), pages(), PROGRAM, NOW)
     assert (found.height, problems) == (0, [])
 
 
@@ -354,7 +354,7 @@ def test_in_a_generated_year_every_contact_of_a_mentor_is_a_candidate_and_no_str
 
     def run(contacts: pl.DataFrame) -> tuple[pl.DataFrame, list[Problem]]:
         known = contacts.select(CONTACT_COLUMNS)
-        return find_candidates(signups, previous, known, tables.pages(links), PROGRAM, NOW)
+        return find_candidates(signups, previous, known.lazy(), tables.pages(links), PROGRAM, NOW)
 
     found, problems = run(tables.contacts)
     pairs = {(row["mn_id"], row["contact_id"]): row for row in found.iter_rows(named=True)}

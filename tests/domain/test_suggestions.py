@@ -36,7 +36,7 @@ def suggested(
     """Contact -> evidence, the strongest first."""
     found = suggest_contacts(
         mentors,
-        together(*contacts, *CROWD).select(CONTACT_COLUMNS),
+        together(*contacts, *CROWD).select(CONTACT_COLUMNS).lazy(),
         lambda _, candidate: candidate["contact_id"] in judged,
         PROGRAM,
     )
@@ -166,7 +166,7 @@ def test_each_mentor_has_their_own() -> None:
     twin = signup("0002", phone=phone_of(812), personal_email="lex.elm@example.com", uga_email=None, **LIZ)
     found = suggest_contacts(
         together(twin, MENTOR, signup("0003", last_name=None)),
-        together(*(named(number, **NEAR) for number in range(1, 6)), *CROWD).select(CONTACT_COLUMNS),
+        together(*(named(number, **NEAR) for number in range(1, 6)), *CROWD).select(CONTACT_COLUMNS).lazy(),
         lambda *_: False,
         PROGRAM,
     )
@@ -212,7 +212,7 @@ def test_the_order_of_rows_never_matters(people: list[tuple[str | None, ...]], r
 
 def suggest(mentors: list[pl.DataFrame], contacts: list[pl.DataFrame]) -> list[tuple[str, int, tuple[str, ...]]]:
     frame = together(*contacts).select(CONTACT_COLUMNS)
-    found = suggest_contacts(together(*mentors), frame, lambda *_: False, PROGRAM)
+    found = suggest_contacts(together(*mentors), frame.lazy(), lambda *_: False, PROGRAM)
     return [(one.mn_id, one.contact["contact_id"], one.evidence) for one in found]
 
 
