@@ -12,9 +12,10 @@ what is known is in `knowledge`, bookkeeping in `operator.imports`. What becomes
 | a column, or a contact, that is there twice | the file is refused, with the line or lines |
 | faults in more rows than 10 and than one in a hundred, or than 1,000; no row without | the file is refused |
 | a contact id that is no number | the row is set aside, and nobody is called missing |
+| a phone or external id as `1.70656E+10`: a spreadsheet program lost its digits | the row is set aside |
 | a time, an amount, a yes or no that is none | the row is set aside: nobody is archived or subscribed on a guess |
 | a date of birth that is no date | the row goes in; the text is kept among the custom fields |
-| a phone, an address or an external id that is none | the row goes in with the text as it is |
+| any other phone, address or external id that is none | the row goes in with the text as it is |
 | a header that nobody knows | a custom field, as text |
 
 A row that is set aside is an error in `sync_errors`, a date kept as text a warning; what is known of the contact stays.
@@ -152,6 +153,10 @@ _AMOUNT: Final = r"^-?\$?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]{1,2}0*)?$
 _DATE: Final = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$"
 _TIME: Final = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
 """Polars alone would take shorter ones, and years that Python does not know."""
+_SPOILT: Final = r"[0-9]\.[0-9]+E\+[0-9]"
+"""What a spreadsheet program writes for a long number: its last digits are lost."""
+_DIGITS: Final = ("external_id", "primary_phone", "additional_phones")
+"""Text columns that hold long numbers."""
 _TO_ESCAPE: Final = r'["\\\x00-\x1f]'
 """Characters that JSON writes in another way."""
 
@@ -419,6 +424,10 @@ def _bad_cells(cells: pl.DataFrame, typed: pl.DataFrame, columns: Mapping[str, s
             faulty = typed.get_column(column).is_null()
             found = cells.filter(faulty).select("row", column=pl.lit(column), value=_trimmed(position))
             bad.append(found if is_id else found.filter(pl.col("value") != ""))
+    for column, position in columns.items():
+        if column in _DIGITS and cells.get_column(position).str.contains("E+", literal=True).any():
+            spoilt = cells.filter(pl.col(position).str.contains(_SPOILT))
+            bad.append(spoilt.select("row", column=pl.lit(column), value=_trimmed(position)))
     return pl.concat(bad).sort("row", "column")
 
 

@@ -21,8 +21,10 @@ import polars as pl
 
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of, read_contacts
 from mentor_pipeline.domain.duplicates import GROUP, carried, groups_of
-from mentor_pipeline.domain.failures_csv import read_failures
+from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE, read_failures
 from mentor_pipeline.domain.findings import Problem, problem_rows
+from mentor_pipeline.domain.forgotten import LEDGER as FORGOTTEN
+from mentor_pipeline.domain.forgotten import PERSON
 from mentor_pipeline.domain.knowledge import Reading, is_partial, listed_count
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.domain.shrink import tag_of_filter
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mentor_pipeline.domain.contacts_csv import ContactsFile
+    from mentor_pipeline.domain.failures_csv import FailuresFile
     from mentor_pipeline.operator.contacts import Laid
     from mentor_pipeline.resources.warehouse import Transaction, Warehouse
     from mentor_pipeline.settings import ProgramYear
@@ -47,6 +50,10 @@ FAILURES_ASSET: Final = "import_failures"
 """Whose findings an import's problems are in `detected_problems`."""
 PARTIAL_FILE: Final = "partial_contacts_file"
 
+_SHOWN: Final = 5
+"""Problems that the message of an import tells; all of them are in the tables."""
+LARGEST_FILE: Final = 2**34
+"""Bytes; an export of ten million contacts has a fifth of them."""
 _AT_ONCE: Final = 200_000
 """Contacts that turn missing in one go."""
 _LEDGER: Final = TABLES["csv_import_log"]
@@ -231,6 +238,13 @@ def _import_opened(
 ) -> ImportOutcome:
     """See `_import`."""
     before = os.fstat(file.fileno())
+    if before.st_size > LARGEST_FILE:
+        msg = (
+            f"{attempt.path.name}: the file has {before.st_size:,} bytes, more than any export. Nothing of it was "
+            "imported, nor even read. Is it the right file?"
+        )
+        attempt.put_away("rejected", msg)
+        raise FileRejectedError(msg)
     with _reading(attempt.path):
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     _refuse_unfinished(attempt.path, file, before)
@@ -537,7 +551,7 @@ def _summary(file: ContactsFile, learner: Learner, notes: Sequence[Problem]) -> 
             f"{learner.outdated_count} were left as they are, as something newer is known of them: the file tells how "
             f"they were on {file.known_at:%Y-%m-%d %H:%M} UTC (by {file.known_by})."
         )
-    return " ".join([*parts, *(problem.message for problem in notes[-5:])])
+    return " ".join([*parts, *(problem.message for problem in notes[-_SHOWN:])])
 
 
 class _Seen:
@@ -559,7 +573,7 @@ class _Seen:
         before = laid.before.select(columns).join(laid.written, on="contact_id", how="anti")
         contacts = pl.concat([before, laid.written.select(columns)])
         self._matched += self._linked.join(contacts, on="contact_id", how="semi").height
-        self._captured += contacts.filter(pl.col("external_mn_id").is_in(self._awaited)).height
+        self._captured += laid.written.filter(pl.col("external_mn_id").is_in(self._awaited)).height
         for column, held in self._held.items():
             held.append(carried(contacts, column).with_columns(pl.col("value").hash()))
 
@@ -574,6 +588,33 @@ class _Seen:
 
 
 # -- refused rows -------------------------------------------------------------------------------------------------
+
+
+def _of_people_we_may_know(file: FailuresFile, ledger: pl.DataFrame) -> list[Problem]:
+    """The problems of the rows that are no forgotten person's: their names must not come back by a file."""
+    people = {comparable_mn_id(mn_id) for mn_id in ledger.filter(source_table=PERSON)["mn_id"]}
+    contacts = set(ledger.filter(source_table=CONTACTS)["source_id"])
+    return [
+        problem
+        for problem, contact_id in zip(file.problems, file.rows["contact_id"], strict=True)
+        if contact_id not in contacts and (problem.mn_id is None or comparable_mn_id(problem.mn_id) not in people)
+    ]
+
+
+def _refusals(file: FailuresFile, problems: Sequence[Problem]) -> str:
+    """What an operator is told of a `-failed.csv`: some rows with cause and remedy, and where all of them are."""
+    more = [f"And {len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
+    taken = len(file.taken_external_ids)
+    held = [f"Rows whose External ID is taken ({taken}) are held until that has changed."] if taken else []
+    return " ".join(
+        [
+            f"{file.rows.height} rows were refused by Givebutter.",
+            *(problem.message for problem in problems[:_SHOWN]),
+            *more,
+            *held,
+            f"All of them, with what to do: `mentor-pipeline problems --type {PROBLEM_TYPE}`.",
+        ]
+    )
 
 
 def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
@@ -591,13 +632,13 @@ def _import_failures(attempt: _Attempt, program: ProgramYear) -> ImportOutcome:
         earlier = transaction.read_or_empty("detected_problems", year=program.year).filter(
             pl.col("asset") == FAILURES_ASSET
         )
-        told_anew = [problem.mn_id for problem in file.problems if problem.mn_id is not None]
+        problems = _of_people_we_may_know(file, transaction.read_or_empty(FORGOTTEN))
+        told_anew = [problem.mn_id for problem in problems if problem.mn_id is not None]
         kept = earlier.filter(~pl.col("mn_id").is_in(told_anew).fill_null(value=False))
-        _put_problems(transaction, FAILURES_ASSET, program.year, file.problems, kept)
+        _put_problems(transaction, FAILURES_ASSET, program.year, problems, kept)
         return {
             "rows": file.rows.height,
-            "message": f"{file.rows.height} rows were refused by Givebutter; {len(file.taken_external_ids)} because "
-            "another contact holds the External ID. Each is listed as import_refused with its cause and what to do.",
+            "message": _refusals(file, problems),
         }
 
     def read(opened: BufferedReader) -> Callable[[Transaction], dict[str, Any]]:

@@ -150,6 +150,25 @@ def test_a_whole_row_of_2026() -> None:
     assert contact["custom_fields"] == '{"📆 Shift Preference":"Option 1"}'
 
 
+@pytest.mark.parametrize(
+    ("label", "spoilt"),
+    [
+        ("Primary Phone", "1.70656E+10"),
+        ("Additional Phones", "+17065550142,1.70656E+10"),
+        ("Contact External ID", " 2.40001E+09"),
+    ],
+)
+def test_numbers_that_a_spreadsheet_program_spoilt_are_not_taken(label: str, spoilt: str) -> None:
+    """Given a few, then their rows are set aside; given many, then the file is refused."""
+    good = [person(number, **{label: "+17065550143"}) for number in range(20, 50)]
+    file = read(export(person(1, **{label: spoilt}), *good))
+    assert file.set_aside_ids == (1,)
+    assert "cannot be read" in file.set_aside[0].message
+    assert 1 not in contacts_of(file)["contact_id"]
+    many = [person(number, **{label: spoilt}) for number in range(1, 12)]
+    assert "Has a spreadsheet program saved it?" in refused(export(*many, *good))
+
+
 def test_columns_that_a_file_does_not_carry_are_not_told() -> None:
     """The 2025 export has no Preferred First Name: that is not an empty preferred name."""
     columns = [label for label in EXPORT_2026 if label not in ADDED_2026]

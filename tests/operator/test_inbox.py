@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import polars as pl
 import pytest
 
 from mentor_pipeline.domain.api_contacts import contact_rows
+from mentor_pipeline.domain.contacts_csv import read_contacts
 from mentor_pipeline.domain.knowledge import Reading, learn
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError
+from mentor_pipeline.operator import imports
+from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from mentor_pipeline.operator.imports import (
-    CONTACTS_SOURCE,
+    LARGEST_FILE,
     ImportOutcome,
     import_contacts_csv,
     import_csv,
@@ -458,6 +462,40 @@ def test_a_file_from_elsewhere_is_not_moved(warehouse: DuckDBWarehouse, inbox: P
     assert path.exists()
 
 
+def test_a_file_larger_than_any_export_is_put_away_unread(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    file = inbox / "huge.csv"
+    with file.open("wb") as opened:
+        opened.truncate(LARGEST_FILE + 1)
+    with pytest.raises(FileRejectedError, match=r"huge\.csv: the file has 17,179,869,185 bytes"):
+        imported(file, warehouse, inbox)
+    assert (inbox / "rejected" / "huge.csv").exists()
+    assert warehouse.read_or_empty("csv_import_log").is_empty()
+
+
+def test_a_large_export_is_imported_in_pieces_as_in_one(
+    tmp_path: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given files that are read in many pieces, then tables and counts are those of one."""
+    files = [
+        dropped(inbox, "first.csv", export(range(1, 60))),
+        dropped(inbox, "later.csv", export(range(3, 62), name="Eve", modified="2025-10-28 10:00:00")),
+    ]
+    told = []
+    for number, at_once in enumerate((2**26, 100)):
+        monkeypatch.setattr(imports, "read_contacts", partial(read_contacts, at_once=at_once))
+        monkeypatch.setattr(imports, "_AT_ONCE", 1)
+        warehouse = DuckDBWarehouse(tmp_path / f"{number}.duckdb")
+        outcomes = [imported(file, warehouse) for file in files]
+        assert [outcome.counts["new_contacts"] for outcome in outcomes] == [59, 2]
+        assert outcomes[1].counts["missing_contacts"] == 2
+        told.append((outcomes, contents(warehouse)))
+    (one, tables), (other, same_tables) = told
+    assert other == one
+    volatile = {"started_at", "finished_at"}
+    for name, table in tables.items():
+        assert same_tables[name].drop(volatile, strict=False).equals(table.drop(volatile, strict=False)), name
+
+
 def test_the_third_failure_rejects_the_file(warehouse: DuckDBWarehouse, inbox: Path) -> None:
     """Given a warehouse that refuses the last write of the transaction, then failures are kept and the data stays."""
     warehouse.upsert("raw_gb_full_contacts", contact(1))
@@ -579,6 +617,27 @@ def test_refused_rows_become_problems_and_stay_until_told_anew(warehouse: DuckDB
         ("failures", "completed", 2),
     ]
     assert sorted(path.name for path in (inbox / "done").iterdir()) == ["x-failed.csv", "y-failed.csv"]
+
+
+def test_a_forgotten_persons_name_does_not_come_back_with_a_refused_row(
+    warehouse: DuckDBWarehouse, inbox: Path
+) -> None:
+    ledger_rows = [
+        row("forgotten", year=YEAR, source_table="mentors", source_id="0001", mn_id="0001", forgotten_at=NOW),
+        row("forgotten", year=YEAR, source_table="raw_gb_full_contacts", source_id="7", mn_id="0001", forgotten_at=NOW),
+    ]
+    warehouse.append("forgotten", pl.concat(ledger_rows))
+    file = dropped(
+        inbox,
+        "x-failed.csv",
+        "errors,first_name,external_id,id\n"
+        "Refused.,Silverbourne,MN0001,\nRefused.,Silverbourne,,7\nRefused.,Elm,MN0002,\n",
+    )
+    outcome = import_failures_csv(file, warehouse=warehouse, program=program(), now=NOW, actor="pat", run_id=None)
+    assert outcome.counts["rows"] == 3
+    assert "problems --type import_refused" in outcome.message
+    assert "Silverbourne" not in outcome.message
+    assert warehouse.read("detected_problems")["mn_id"].to_list() == ["0002"]
 
 
 def test_what_givebutter_refused_is_explained(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
