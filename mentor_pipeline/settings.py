@@ -13,8 +13,9 @@ from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
@@ -27,37 +28,99 @@ from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from pydantic_core import ErrorDetails
+
+PREFIX: Final = "MENTOR_PIPELINE_"
 JOTFORM_KEY: Final = "JOTFORM_API_KEY"
 GIVEBUTTER_KEY: Final = "GIVEBUTTER_API_KEY"
 ALERT_WEBHOOK: Final = "MENTOR_PIPELINE_ALERT_WEBHOOK"
 DATABASE_URL: Final = "MENTOR_PIPELINE_DATABASE_URL"
 CELERY_BROKER: Final = "MENTOR_PIPELINE_CELERY_BROKER"
 ALERT_SMTP_URL: Final = "MENTOR_PIPELINE_ALERT_SMTP_URL"
+CODE_HOST: Final = "MENTOR_PIPELINE_CODE_HOST"
+"""Read by Dagster's workspace file in the containers."""
+_A_CENTURY: Final = 36_525
+"""Days; longer is no retention but a slip, and no date can be reckoned with it."""
 MESSAGE_COLUMNS: Final = ("message_text", "message_email")
 
 
-def load_environment() -> None:
-    """Read `.env` of the working directory into the environment; what is set already stays.
+class Fault(NamedTuple):
+    """One fault: the name of what is wrong as it stands in the file, and in words what is expected there."""
+
+    where: str
+    words: str
+
+
+class EnvFile(NamedTuple):
+    """What `.env` holds.
+
+    Attributes:
+        path: the file.
+        names: the names that are set there.
+        wrong_lines: numbers, from 1, of lines that are no settings; what they hold may be a key, so nobody shows it.
+        text: all the others.
+    """
+
+    path: Path
+    names: frozenset[str] = frozenset()
+    wrong_lines: tuple[int, ...] = ()
+    text: str = ""
+
+    @property
+    def fault(self) -> str:
+        """Which lines are wrong, in words; empty when none is."""
+        *others, last = map(str, self.wrong_lines or [""])
+        which = f"lines {', '.join(others)} and {last}" if others else f"line {last}"
+        return f"{which}: expected NAME=value" if self.wrong_lines else ""
+
+
+def read_env_file() -> EnvFile:
+    """Read `.env` of the working directory, and change nothing; a file that is not there is an empty one.
 
     Raises:
-        ConfigError: it cannot be read, or has lines that are no settings.
+        ConfigError: it cannot be read.
     """
     path = Path.cwd() / ".env"
     if not path.is_file():
-        return
+        return EnvFile(path)
     try:
         with path.open(encoding="utf-8-sig") as file:
-            wrong = [str(line.original.line) for line in parse_stream(file) if line.error]
+            lines = list(parse_stream(file))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text; save it as UTF-8"
         msg = f"{path} cannot be read: {why}. Nothing was read or changed."
         raise ConfigError(msg) from error
-    if wrong:
-        msg = f"{path}, line {', '.join(wrong)}: expected NAME=value. Nothing was read or changed."
+    # A name without "=" is no error to the parser, which says None for its value.
+    wrong = [line.original for line in lines if line.error or (line.key is not None and line.value is None)]
+    return EnvFile(
+        path,
+        frozenset(line.key for line in lines if line.key is not None and line.original not in wrong),
+        tuple(line.line + _blank_lines_before(line.string) for line in wrong),
+        "".join(line.original.string for line in lines if line.original not in wrong),
+    )
+
+
+def _blank_lines_before(text: str) -> int:
+    """The parser counts blank lines to the setting that follows them."""
+    return text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def load_environment(*, tolerant: bool = False) -> None:
+    """Read `.env` of the working directory into the environment; what is set already stays.
+
+    Args:
+        tolerant: take what can be read, and leave out lines that are no settings.
+
+    Raises:
+        ConfigError: it cannot be read, or has lines that are no settings.
+    """
+    found = read_env_file()
+    if found.fault and not tolerant:
+        msg = f"{found.path}, {found.fault}. Nothing was read or changed."
         raise ConfigError(msg)
-    load_dotenv(path, override=False, encoding="utf-8-sig")
+    load_dotenv(stream=StringIO(found.text), override=False)
 
 
 def packaged_config_dir() -> Path:
@@ -73,7 +136,7 @@ def packaged_instance_file() -> Path:
 class Settings(BaseSettings):
     """What this installation is told by its environment (see `.env.example`)."""
 
-    model_config = SettingsConfigDict(env_prefix="MENTOR_PIPELINE_", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
 
     year: int | None = Field(default=None, description="Program year; the newest configured when unset.")
     config_dir: Path = Field(default_factory=packaged_config_dir, description="Folder of the year files.")
@@ -90,11 +153,13 @@ class Settings(BaseSettings):
     alert_from: str | None = Field(default=None, description="Sender of the alerts' mails.")
     alert_to: str | None = Field(default=None, description="Who gets them: addresses, with commas between.")
     keep_answers_days: int | None = Field(
-        default=None, ge=1, description="Days for which the forms' raw answers are kept; for ever when unset."
+        default=None, ge=1, le=_A_CENTURY, description="Days for which the forms' raw answers are kept; for ever unset."
     )
-    keep_runs_days: int = Field(default=30, ge=1, description="Days for which Dagster's records of runs are kept.")
+    keep_runs_days: int = Field(
+        default=30, ge=1, le=_A_CENTURY, description="Days for which Dagster's records of runs are kept."
+    )
     keep_exports_days: int | None = Field(
-        default=None, ge=1, description="Days for which import files are kept; for ever when unset."
+        default=None, ge=1, le=_A_CENTURY, description="Days for which import files are kept; for ever when unset."
     )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
     schedules_on: bool = Field(
@@ -111,32 +176,36 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: a variable that cannot be understood, all of them named.
         """
+        settings, found = cls.read()
+        if found:
+            raise ConfigError(_listed("The environment (or .env) has faults", found))
+        return settings
+
+    @classmethod
+    def read(cls) -> tuple[Settings, list[Fault]]:
+        """Read the environment as far as it can be understood.
+
+        Returns:
+            The settings, with the default where a variable is wrong; and what is wrong, by the variables' names.
+        """
+        found: list[Fault] = []
         try:
             settings = cls()
         except ValidationError as error:
-            raise ConfigError(faults("The environment (or .env) has faults", error)) from error
-        settings._refuse_half_a_mail()
+            found = [Fault(variable_of(fault.where), fault.words) for fault in faults_of(error)]
+            wrong = {str(fault["loc"][0]) for fault in error.errors()}
+            fields = {str(field.validation_alias or name): field for name, field in cls.model_fields.items()}
+            settings = cls(**{name: fields[name].get_default(call_default_factory=True) for name in wrong})
+        found += settings._half_a_mail()
         return settings.model_copy(
             update={"data_dir": settings.data_dir.absolute(), "config_dir": settings.config_dir.absolute()}
-        )
+        ), found
 
-    def _refuse_half_a_mail(self) -> None:
-        """Refuse a mail server without sender or receivers; its address is a secret, so no message shows it."""
+    def _half_a_mail(self) -> list[Fault]:
+        """A mail server without sender or receivers; its address is a secret, so no message shows it."""
         if not self.alert_smtp_url:
-            return
-        from mentor_pipeline.domain.normalise import normalise_email  # noqa: PLC0415 - it takes long to load
-
-        lines = [
-            f"  MENTOR_PIPELINE_{name}: expected {expected} (found: {found!r:.80})"
-            for name, expected, found, addresses in (
-                ("ALERT_FROM", "an e-mail address", self.alert_from, [self.alert_from or ""]),
-                ("ALERT_TO", "e-mail addresses, with commas between", self.alert_to, self.alert_recipients or [""]),
-            )
-            if not all(map(normalise_email, addresses))
-        ]
-        if lines:
-            title = f"{ALERT_SMTP_URL} is set, but the alerts' mails are not; nothing was read or changed:"
-            raise ConfigError("\n".join([title, *lines]))
+            return []
+        return mail_faults(self, f", since {ALERT_SMTP_URL} is set")
 
     @property
     def alert_recipients(self) -> list[str]:
@@ -181,6 +250,31 @@ class Settings(BaseSettings):
             msg = f"No year file in {self.config_dir}: expected one like 2025.toml. Nothing was read or changed."
             raise ConfigError(msg)
         return load_program_year(self.config_dir / f"{years[-1]}.toml")
+
+
+def variable_of(name: str) -> str:
+    """The name in the environment of a field of the settings."""
+    field = Settings.model_fields.get(name)
+    return name if field is None else str(field.validation_alias or f"{PREFIX}{name.upper()}")
+
+
+def known_variables() -> list[str]:
+    """Every name that the pipeline reads in the environment."""
+    return [JOTFORM_KEY, GIVEBUTTER_KEY, "DAGSTER_HOME", CODE_HOST, *map(variable_of, Settings.model_fields)]
+
+
+def mail_faults(settings: Settings, why: str = "") -> list[Fault]:
+    """What is no e-mail address among the sender and the receivers of the alerts' mails."""
+    from mentor_pipeline.domain.normalise import normalise_email  # noqa: PLC0415 - it takes long to load
+
+    return [
+        Fault(variable_of(name), f"expected {expected}{why} ({_shown(getattr(settings, name))})")
+        for name, expected, addresses in (
+            ("alert_from", "an e-mail address", [settings.alert_from or ""]),
+            ("alert_to", "e-mail addresses, with commas between", settings.alert_recipients or [""]),
+        )
+        if not all(map(normalise_email, addresses))
+    ]
 
 
 def configured_years(config_dir: Path) -> list[int]:
@@ -490,10 +584,43 @@ def load_program_year(path: Path) -> ProgramYear:
 
 def faults(title: str, error: ValidationError) -> str:
     """Every fault of a file or environment in one message, one line each: where, what is expected, what was found."""
-    lines = [
-        f"  {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (found: {fault['input']!r:.80})"
-        if fault["type"] != "missing"
-        else f"  {'.'.join(map(str, fault['loc']))}: missing, a value is required"
-        for fault in error.errors()
-    ]
-    return "\n".join([f"{title}; nothing was read or changed:", *lines])
+    return _listed(title, faults_of(error))
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Every fault of a file or environment, in words for an operator."""
+    return [Fault(".".join(map(str, fault["loc"])) or "file", _in_words(fault)) for fault in error.errors()]
+
+
+def _listed(title: str, found: Iterable[Fault]) -> str:
+    return "\n".join([f"{title}; nothing was read or changed:", *(f"  {where}: {words}" for where, words in found)])
+
+
+_EXPECTED: Final = (
+    ("missing", "missing, a value is required"),
+    ("extra_forbidden", "there is no such setting"),
+    ("int_", "expected a whole number"),
+    (("float_", "decimal_", "finite_number"), "expected a number"),
+    ("bool_", "expected true or false"),
+    ("date_", "expected a date such as 2025-10-28"),
+    (("string_type", "string_sub_type"), "expected text, between quotation marks"),
+    (("string_too_short", "too_short"), "it must not be empty"),
+    ("string_too_long", "expected {max_length} characters at most"),
+    ("greater_than_equal", "expected {ge} or more"),
+    ("greater_than", "expected more than {gt}"),
+    ("less_than_equal", "expected {le} or less"),
+    ("literal_error", "expected {expected}"),
+    (("list_type", "tuple_type"), "expected a list, between square brackets"),
+    (("dict_type", "model_type"), "expected a section of its own"),
+)
+"""By how Pydantic's name of a fault begins: what an operator is told."""
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    told = next((words for begins, words in _EXPECTED if fault["type"].startswith(begins)), "")
+    words = told.format(**fault.get("ctx", {})) if told else fault["msg"].removeprefix("Value error, ")
+    return words if fault["type"] == "missing" else f"{words} ({_shown(fault['input'])})"
+
+
+def _shown(value: object) -> str:
+    return "it is not set" if value is None else f"found: {value!r:.80}"

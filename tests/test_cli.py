@@ -393,3 +393,15 @@ def test_config_check_names_questions_that_a_form_lacks(monkeypatch: pytest.Monk
     faults = {name for name, line in found.items() if line["result"] == "fault"}
     assert faults == {"form of raw_mn_signups"}
     assert "666" in found["form of raw_mn_signups"]["words"]
+
+
+def test_no_text_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or a person may be called anything."""
+    name = "evil\x1b[31m\x1b]0;pwned\x07\u202ename\r.csv"
+    Terminal().result(None, name)
+    Terminal().say(f"{name}: completed.\n\tMore.", "red")
+    told = capsys.readouterr()
+    for shown in (told.out, told.err):
+        assert "evil\ufffd[31m\ufffd]0;pwned\ufffdname.csv" in shown  # two of them Rich leaves out by itself
+        assert not {"\x1b", "\x07", "\u202e", "\r"} & set(shown)
+    assert told.err.splitlines()[1].endswith("More.")

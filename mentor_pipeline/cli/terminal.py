@@ -7,6 +7,7 @@ out. What things look like is in `show`.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,16 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
     from mentor_pipeline.operator.runs import Progress as RunProgress
 
 _PLAIN_WIDTH: Final = 120
 """Width of what is written to a file or a pipe."""
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters by which a name or a cell could steer the terminal, or turn around what is read there."""
 
 
 class Terminal:
@@ -66,7 +70,7 @@ class Terminal:
         stream of its own, and what a step prints is kept out of a JSON document.
         """
         with os.fdopen(os.dup(2), "w", encoding="utf-8") as stream, _stdout_kept_clean(active=self.as_json):
-            live = Console(file=stream, markup=False, highlight=False, emoji=False)
+            live = _Harmless(file=stream, markup=False, highlight=False, emoji=False)
             if not live.is_terminal:
                 yield _Lines(live, title)
                 return
@@ -112,9 +116,21 @@ class _Lines:
             self._live.print(f"{self._title}  {progress.done}/{progress.total}  {_now(progress)}", soft_wrap=True)
 
 
+class _Harmless(Console):
+    """A console on which no text steers the terminal: what is no printable character is shown as one that is."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See `Console.render`."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _UNPRINTABLE.search(segment.text):
+                yield Segment(_UNPRINTABLE.sub("\ufffd", segment.text), segment.style)
+            else:
+                yield segment
+
+
 def console(*, to_error: bool = False) -> Console:
     """A console that takes every text literally: data may hold brackets and colons."""
-    made = Console(stderr=to_error, markup=False, highlight=False, emoji=False)
+    made = _Harmless(stderr=to_error, markup=False, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _PLAIN_WIDTH
     return made

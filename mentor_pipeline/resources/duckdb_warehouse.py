@@ -26,7 +26,7 @@ import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
-from mentor_pipeline.resources.warehouse import Session, Warehouse, listed, literal, quoted, same_key
+from mentor_pipeline.resources.warehouse import Session, Warehouse, as_declared, listed, literal, quoted, same_key
 from mentor_pipeline.resources.writer_lock import holder, writer_lock
 from mentor_pipeline.tables import Type
 
@@ -123,7 +123,7 @@ class DuckDBSession(Session):
         if stored.is_empty():
             changed = rows
         else:
-            changed = rows.join(spec.conform(stored), on=rows.columns, how="anti", nulls_equal=True)
+            changed = rows.join(as_declared(spec, stored), on=rows.columns, how="anti", nulls_equal=True)
             if changed.is_empty():
                 return 0
             with self.staged(spec, changed.select(spec.key)) as keys:

@@ -60,6 +60,32 @@ def naming(spec: Table) -> Iterator[None]:
         raise
 
 
+def as_declared(spec: Table, stored: pl.DataFrame) -> pl.DataFrame:
+    """Stored rows as their table declares them.
+
+    Raises:
+        WarehouseError: a stored column is of a type that cannot become the declared one.
+    """
+    try:
+        return spec.conform(stored)
+    except ValueError as error:
+        raise WarehouseError(_changed_from_outside(spec, stored)) from error
+
+
+def _changed_from_outside(spec: Table, stored: pl.DataFrame) -> str:
+    """Which columns of a stored table are not of their declared types, and what to do."""
+    odd = []
+    for name in stored.columns:
+        try:
+            spec.conform(stored.select(name))
+        except ValueError:
+            odd.append(f"{name} (declared as {spec.type_of(name).value}, stored as {stored.schema[name]})")
+    return (
+        f"Table {spec.name} was changed by another program: {', '.join(odd)}. It was left as it is. Restore a backup "
+        "with `mentor-pipeline restore FILE`, or give the columns their types again."
+    )
+
+
 class Session(ABC):
     """One open connection inside one transaction: the part that differs between databases.
 
@@ -112,7 +138,7 @@ class Session(ABC):
             found = self.fetch(
                 f"SELECT {listed(spec.key, of='k')} FROM {quoted(spec.name)} t JOIN {staged} k ON {same_key(spec)}"
             )
-        return spec.conform(found)
+        return as_declared(spec, found)
 
     def stored_rows(self, spec: Table, columns: Sequence[str], keys: pl.DataFrame) -> pl.DataFrame:
         """These columns of the rows that have one of the keys, as the database types them."""
@@ -200,7 +226,7 @@ class Reader:
             return
         selected = [name for name in columns if name in stored] or list(spec.key)
         for rows in self._session.fetch_in_parts(f"SELECT {listed(selected)} FROM {quoted(spec.name)}"):
-            yield spec.conform(rows).select(columns)
+            yield as_declared(spec, rows).select(columns)
 
     def _read(
         self, spec: Table, stored: Sequence[str], columns: Sequence[str] | None, where: Mapping[str, object]
@@ -212,7 +238,7 @@ class Reader:
         selected = [name for name in stored if name in wanted or name in spec.key]
         condition, values = _condition(where)
         frame = self._session.fetch(f"SELECT {listed(selected)} FROM {quoted(spec.name)}{condition}", values)
-        return spec.conform(frame).sort(spec.key).select(wanted)
+        return as_declared(spec, frame).sort(spec.key).select(wanted)
 
 
 class Transaction(Reader):
@@ -236,7 +262,7 @@ class Transaction(Reader):
             return spec.empty()
         selected = [name for name in stored if name in spec.schema]
         rows = self._session.stored_rows(spec, selected, keys)
-        return spec.conform(rows).sort(spec.key).select(spec.column_names)
+        return as_declared(spec, rows).sort(spec.key).select(spec.column_names)
 
     def replace(self, table: str, frame: pl.DataFrame, *, year: int | None = None) -> int:
         """Make the frame the whole table, or the whole of one program year.

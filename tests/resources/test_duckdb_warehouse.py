@@ -13,6 +13,7 @@ import pytest
 from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.tables import TABLES
+from tests.builders import row
 from tests.resources.other_process import STARTED, links, other_process
 
 if TYPE_CHECKING:
@@ -265,3 +266,12 @@ def test_duckdb_answers_in_the_time_zone_it_is_told(zone: str) -> None:
         found = connection.sql("SELECT TIMESTAMPTZ '2025-11-09 06:00:00+00' AS at").pl()
     assert found.schema == {"at": pl.Datetime("us", zone)}
     assert found["at"].item() == STARTED
+
+
+def test_a_column_that_another_program_gave_another_type_is_named(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(tmp_path / "mentors.duckdb")
+    warehouse.append("sync_warnings", row("sync_warnings", year=2025, id="one", resolved=True))
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("ALTER TABLE sync_warnings ALTER COLUMN resolved TYPE varchar")
+    with pytest.raises(WarehouseError, match=r"Table sync_warnings was changed .*: resolved \(declared as boolean"):
+        warehouse.read("sync_warnings")
