@@ -39,8 +39,8 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## Measure speed and memory
-	$(BIN)/python -m bench
+bench: $(READY) ## Measure speed and memory beside baselines; BENCH=--quick for a look that it works
+	$(BIN)/python -m bench $(BENCH)
 
 bench-accuracy: $(READY) ## Measure how often matching is right, on made-up worlds and on a public data set
 	$(BIN)/python -m bench.accuracy

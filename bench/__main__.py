@@ -1,62 +1,80 @@
-"""Measures what people wait for: importing the code location, and each step of the demo on a world of full size.
+"""Measures everything side by side with its baselines, in one run on this machine, and writes it down.
 
-Everything is run as it is run in earnest, in processes of its own; nothing is estimated. The demo's memory includes the
-simulated services, which live in the same process. `python -m bench --json` prints one document for machines.
+    python -m bench [--quick] [--only SECTION ...] [--to DIR]
+
+Writes latest.md, latest.json and the charts into bench/results. With `--quick` everything is tiny and done
+once, in one process a section, which only shows that it works. That, and a run of some sections, goes into a temporary
+folder unless `--to` names one. Ends with 1 when a section failed; a goal that is missed is told, not punished.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
-import subprocess
+import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-TOP = Path(__file__).parent.parent
-IMPORTS = 5
-BUILD = "from mentor_pipeline.definitions import build_defs; build_defs().get_repository_def()"
+from bench import sections
+from bench.measuring import alone, machine, machine_line, say
+from bench.report import Section, as_json, as_markdown, document, goals_table
 
-
-def seconds_of_import() -> list[float]:
-    """Importing the code location and building its definitions, each time in a new process."""
-    times = []
-    for _ in range(IMPORTS + 1):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", BUILD], cwd=TOP, check=True)
-        times.append(time.perf_counter() - started)
-    return times[1:]  # the first one reads files from the disk and may compile them
+RESULTS: Final = Path(__file__).parent / "results"
 
 
-def demo() -> dict[str, Any]:
-    """One demo on 1,000 mentors and 49,000 contacts, in a folder that is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "mentor_pipeline", "demo", "--json", "--dir", str(Path(folder) / "demo")]
-        done = subprocess.run(command, cwd=TOP, check=True, stdout=subprocess.PIPE)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def measure(names: tuple[str, ...], *, is_quick: bool) -> tuple[dict[str, Section], list[str]]:
+    """Each section in a process of its own, so that this one stays small; and the names of those that failed."""
+    measured: dict[str, Section] = {}
+    broken = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for name in names:
+            say(f"== {name}")
+            try:
+                measured[name] = alone(sections.measure, name, Path(folder), is_quick)
+            except Exception as error:  # noqa: BLE001 - what was measured until then is worth telling
+                traceback.print_exc()
+                broken.append(name)
+                measured[name] = Section(name, "Failed.", notes=[f"{type(error).__name__}: {error}"])
+    return measured, broken
 
 
-def main() -> None:
-    imports, report = seconds_of_import(), demo()
-    measured = {
-        "machine": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "import_seconds": round(statistics.median(imports), 2),
-        "demo_seconds": report["seconds"],
-        "steps": [{key: step[key] for key in ("name", "seconds", "peak_mb")} for step in report["demo"]["steps"]],
-    }
-    if "--json" in sys.argv[1:]:
-        print(json.dumps(measured))
-        return
-    print(measured["machine"])
-    print(f"{'code location: import and build (median of 5)':<60} {measured['import_seconds']:>7.2f} s")
-    for step in measured["steps"]:
-        print(f"{'demo: ' + step['name']:<60} {step['seconds']:>7.2f} s {step['peak_mb']:>6} MB")
-    print(f"{'demo: all steps':<60} {measured['demo_seconds']:>7.2f} s")
+def write(found: dict[str, Section], to: Path, *, seconds: float, is_quick: bool) -> str:
+    """The documents and the charts; the goals as text."""
+    from bench.charts import draw, draw_goals  # noqa: PLC0415 - not loaded while anything is measured
+
+    to.mkdir(parents=True, exist_ok=True)
+    goals = [goal for section in found.values() for goal in section.goals]
+    images = [(chart.title, f"{chart.name}.svg") for section in found.values() for chart in section.charts]
+    for chart in (chart for section in found.values() for chart in section.charts):
+        draw(chart, to / f"{chart.name}.svg")
+    if any(goal.used is not None for goal in goals):
+        draw_goals([goal for goal in goals if goal.used is not None], to / "goals.svg")
+        images.insert(0, ("Share of what each goal allows", "goals.svg"))
+    told = document(machine(), found, ended_at=time.strftime("%F %T%z"), seconds=round(seconds), is_quick=is_quick)
+    (to / "latest.json").write_text(as_json(told), encoding="utf-8")
+    heading = "Speed and memory, side by side" + (" (tiny sizes: they say nothing)" if is_quick else "")
+    (to / "latest.md").write_text(as_markdown(heading, machine_line(), found, images), encoding="utf-8")
+    return "\n".join(goals_table(goals))
 
 
-main()
+def main() -> int:
+    """Measure, write, print the goals."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, once each: shows that it works")
+    parser.add_argument(
+        "--only", nargs="+", choices=sections.SECTIONS, metavar="SECTION", help=f"of {', '.join(sections.SECTIONS)}"
+    )
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write")
+    asked = parser.parse_args()
+    to = asked.to or (Path(tempfile.mkdtemp(prefix="bench-")) if asked.quick or asked.only else RESULTS)
+    started = time.monotonic()
+    found, broken = measure(tuple(asked.only or sections.SECTIONS), is_quick=asked.quick)
+    print(write(found, to, seconds=time.monotonic() - started, is_quick=asked.quick))
+    say(f"written into {to}, after {time.monotonic() - started:,.0f} s")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

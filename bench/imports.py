@@ -1,9 +1,9 @@
 """Measures the import of a contacts export: 49,000 and 1,000,000 contacts in 64 columns.
 
 For each size, in turn and several times, so that medians can be told, and each from a process of its own with its peak
-memory: Polars reads the file (`polars.read_csv`, all columns as text); DuckDB takes the resulting rows in one bulk
-insert; and the import as operators run it reads, normalises, merges, keeps its ledger and commits. The last should
-take no longer than five times the first plus the second. A further figure is the same export again a day later, with
+memory: Polars reads the file (`polars.read_csv`, all columns as text); the file is read and normalised, from its bytes
+to contacts as the tables hold them; DuckDB takes the resulting rows in one bulk insert; and the import as operators run
+it reads, normalises, merges, keeps its ledger and commits. A further figure is the same export again a day later, with
 one contact in fifty edited. The file is the simulator's export; beyond its 49,000 contacts further ones are made from
 them, each with an id, a phone and addresses of its own.
 
@@ -14,79 +14,86 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import platform
-import resource
-import statistics
 import sys
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 import polars as pl
-import pyarrow as pa  # noqa: F401  (loaded once in a process: a part of neither figure)
+import pyarrow as pa  # noqa: F401  (loaded once in a process: a part of no figure)
 
+from bench.measuring import Figure, alone, machine_line, say, side_by_side
+from bench.report import Goal, Section, at_most, how, within
+from bench.year import NOW, program
 from mentor_pipeline.domain.contacts_csv import read_contacts
 from mentor_pipeline.domain.knowledge import Reading, learn
 from mentor_pipeline.operator.imports import import_contacts_csv
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
-from mentor_pipeline.settings import ProgramYear, load_program_year, packaged_config_dir
 from mentor_pipeline.simulator import generate_world
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from datetime import datetime
 
-    Work = Callable[[], object]
+    from bench.measuring import Ready, Work
+    from mentor_pipeline.domain.contacts_csv import ContactsFile
 
-YEAR: Final = 2025
-NOW: Final = datetime(YEAR, 10, 1, 12, tzinfo=UTC)
 WORLD: Final = 49_000
-SIZES: Final = (WORLD, 1_000_000)
-GOAL: Final = 5
-"""The import may take so many times what reading alone takes, plus the bulk insert."""
-RUNS: Final = 5
-LIMIT_MB: Final = 4096
+TIMES: Final = 5
+"""Reading and normalising may take so many times what reading alone takes; the import, that plus the bulk insert."""
+LIMIT_MB: Final = 2560
+A_MILLION: Final = 1_000_000
+"""Contacts of which nothing may take more memory than the limit."""
 CONTACTS: Final = "raw_gb_full_contacts"
 FIRST, LATER, ROWS, IMPORTED = "export.csv", "later.csv", "rows.parquet", "imported.duckdb"
-READING, INSERT = "polars.read_csv", "one bulk insert"
+READING, NORMALISING, INSERT = "polars.read_csv", "read and normalise", "one bulk insert"
 IMPORT, AGAIN = "import into an empty warehouse", "the next day's export"
 
 
-class Measured(NamedTuple):
-    seconds: float
-    cpu_seconds: float
-    peak_mb: int
+class Sizes(NamedTuple):
+    """Contacts of each file, and how often each is measured."""
+
+    rows: tuple[int, ...]
+    runs: int
+
+
+FULL: Final = Sizes((WORLD, A_MILLION), 5)
+QUICK: Final = Sizes((300,), 1)
 
 
 # -- making up the files ---------------------------------------------------------------------------------------------
 
 
-def make_files(folder: str, rows: int) -> int:
+def make_files(folder: Path, rows: int) -> int:
     """The two exports, and the rows that come of the first; the number of columns."""
-    to, year = Path(folder), program()
-    world = generate_world(year, mentors=1000, contacts=WORLD, clock=lambda: NOW)
-    base = pl.read_csv(world.export_csv(to / FIRST), infer_schema=False, empty_string_is_null=False)
-    (to / FIRST).unlink()
+    folder.mkdir(exist_ok=True)
+    contacts = min(rows, WORLD)
+    world = generate_world(program(), mentors=min(1000, contacts // 5), contacts=contacts, clock=lambda: NOW)
+    base = pl.read_csv(world.export_csv(folder / FIRST), infer_schema=False, empty_string_is_null=False)
+    (folder / FIRST).unlink()
     known = base.height
     for number in range(-(-rows // known)):
         part = (_others(base, number) if number else base).head(rows - number * known)
         for name, exported in ((FIRST, part), (LATER, _edited(part))):
-            with (to / name).open("ab") as file:
+            with (folder / name).open("ab") as file:
                 exported.write_csv(file, include_header=number == 0)
     return base.width
 
 
-def make_rows(folder: str) -> None:
+def normalised(export: Path) -> ContactsFile:
+    """An export's contacts as the domain gives them."""
+    with export.open("rb") as file:
+        return read_contacts(file, export.name, now=NOW)
+
+
+def make_rows(folder: Path) -> None:
     """The rows that the first export becomes, for the bulk insert."""
-    file = read_contacts((Path(folder) / FIRST).read_bytes(), FIRST, now=NOW)
-    reading = Reading(file.contacts, NOW, "csv", is_complete=True, custom_labels=file.custom_labels)
-    learn(TABLES[CONTACTS].empty(), reading, full_read_at=None, now=NOW).rows.write_parquet(Path(folder) / ROWS)
+    contacts = pl.concat(normalised(folder / FIRST).batches)
+    reading = Reading(contacts, NOW, "csv", is_complete=True)
+    learn(TABLES[CONTACTS].empty(), reading, full_read_at=None, now=NOW).rows.write_parquet(folder / ROWS)
 
 
 def _others(base: pl.DataFrame, number: int) -> pl.DataFrame:
@@ -114,25 +121,26 @@ def _edited(part: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def program() -> ProgramYear:
-    return load_program_year(packaged_config_dir() / f"{YEAR}.toml")
+# -- the works ---------------------------------------------------------------------------------------------------------
 
 
-# -- measuring, in a process of its own ------------------------------------------------------------------------------
+def reading(folder: Path) -> Work:
+    _start_polars()
+    return lambda: pl.read_csv(folder / FIRST, infer_schema=False).height
 
 
-def measure(folder: str, what: str) -> Measured:
-    """One of `MEASURED`; what it makes ready first is not measured."""
-    work = MEASURED[what](Path(folder))
-    started, cpu = time.perf_counter(), time.process_time()
-    work()
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    a_mb = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Measured(seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // a_mb)
+def normalising(folder: Path) -> Work:
+    _start_polars()
+
+    def normalise() -> Any:
+        return normalised(folder / FIRST).batches.close
+
+    return normalise
 
 
-def read_csv(folder: Path) -> Work:
-    return lambda: pl.read_csv(folder / FIRST, infer_schema=False)
+def _start_polars() -> None:
+    """Let Polars start its threads: a part of no figure."""
+    pl.read_csv(b"a\n1\n", infer_schema=False)
 
 
 def bulk_insert(folder: Path) -> Work:
@@ -144,93 +152,128 @@ def bulk_insert(folder: Path) -> Work:
     def insert() -> None:
         with duckdb.connect(path) as connection:
             connection.register("rows", rows.to_arrow())
-            connection.execute("INSERT INTO raw_gb_full_contacts BY NAME SELECT * FROM rows")
+            connection.execute(f"INSERT INTO {CONTACTS} BY NAME SELECT * FROM rows")  # noqa: S608 - a name of ours
 
     return insert
 
 
 def first_import(folder: Path) -> Work:
     (folder / IMPORTED).unlink(missing_ok=True)
-    return _import(folder / FIRST, NOW)
+    return importing(folder / FIRST, NOW)
 
 
 def later_import(folder: Path) -> Work:
-    return _import(folder / LATER, NOW + timedelta(days=1))
+    """After the first; it leaves the warehouse as it found it, so that the next run finds the same."""
+    before = folder / f"{IMPORTED}.before"
+    before.write_bytes((folder / IMPORTED).read_bytes())
+    work = importing(folder / LATER, NOW + timedelta(days=1))
+
+    def later() -> Any:
+        work()
+
+        def put_back() -> None:
+            before.replace(folder / IMPORTED)
+
+        return put_back
+
+    return later
 
 
-def _import(file: Path, now: datetime) -> Work:
+def importing(file: Path, now: datetime) -> Work:
+    """The import of a file into the warehouse beside it, as operators run it."""
     warehouse = DuckDBWarehouse(file.with_name(IMPORTED))
     if not warehouse.path.exists():
         warehouse.replace(CONTACTS, TABLES[CONTACTS].empty())  # as before the insert: the file and its engine are there
     year = program()
-    return lambda: import_contacts_csv(file, warehouse=warehouse, program=year, now=now, actor="bench", run_id=None)
+
+    def work() -> None:
+        import_contacts_csv(file, warehouse=warehouse, program=year, now=now, actor="bench", run_id=None)
+
+    return work
 
 
-MEASURED: Final[dict[str, Callable[[Path], Work]]] = {
-    READING: read_csv,
-    INSERT: bulk_insert,
-    IMPORT: first_import,
-    AGAIN: later_import,
-}
+def works(folder: Path) -> dict[str, Ready]:
+    """All of them, by what they are called; the later import needs the first."""
+    ready = (reading, normalising, bulk_insert, first_import, later_import)
+    return {
+        what: partial(one, folder)
+        for what, one in zip((READING, NORMALISING, INSERT, IMPORT, AGAIN), ready, strict=True)
+    }
 
 
-# -- telling ---------------------------------------------------------------------------------------------------------
+# -- telling -----------------------------------------------------------------------------------------------------------
 
 
-def measured(rows: int, runs: int) -> dict[str, Any]:
-    """All figures for one size: the medians of so many runs."""
-    # Nothing large is made in this process: the peak memory of a process begins with that of the one that started it.
-    processes = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, mp_context=processes, max_tasks_per_child=1) as pool,
-    ):
-        columns = pool.submit(make_files, folder, rows).result()
-        pool.submit(make_rows, folder).result()
-        told = [{what: pool.submit(measure, folder, what).result() for what in MEASURED} for _ in range(runs)]
-        size_mb = (Path(folder) / FIRST).stat().st_size // 1_000_000
-    figures = {what: _median([run[what] for run in told]) for what in MEASURED}
-    allowed = GOAL * figures[READING].seconds + figures[INSERT].seconds
+def compared(folder: Path, rows: int, runs: int) -> tuple[int, dict[str, Figure]]:
+    """The number of columns, and all figures for one size."""
+    say(f"import of {rows:,} contacts")
+    columns = alone(make_files, folder, rows)
+    alone(make_rows, folder)
+    return columns, side_by_side(works(folder), runs)
+
+
+def measure(folder: Path, sizes: Sizes) -> Section:
+    """All of it."""
+    figures: list[Figure] = []
+    goals: list[Goal] = []
+    for rows in sizes.rows:
+        columns, found = compared(folder / f"export-{rows}", rows, sizes.runs)
+        figures += [one._replace(what=f"{rows:,} x {columns}: {what}") for what, one in found.items()]
+        goals.append(at_most(TIMES, f"{NORMALISING} {rows:,} x {columns}", found[NORMALISING], found[READING], READING))
+    goals += [
+        within(LIMIT_MB, f"{what}, {rows:,}: memory", found[what].peak_mb, found[READING].peak_mb, "MB", READING)
+        for what in (NORMALISING, IMPORT, AGAIN)
+    ]
+    return Section("Reading and importing an export", how(__doc__), figures, goals)
+
+
+def told(rows: int, runs: int) -> dict[str, Any]:
+    """One size, for machines."""
+    with tempfile.TemporaryDirectory() as folder:
+        columns, figures = compared(Path(folder), rows, runs)
+        file_mb = (Path(folder) / FIRST).stat().st_size // 1_000_000
+    allowed = TIMES * figures[READING].seconds + figures[INSERT].seconds
+    limit = LIMIT_MB * max(rows, A_MILLION) // A_MILLION
     return {
         "rows": rows,
         "runs": runs,
         "columns": columns,
-        "file_mb": size_mb,
-        "measured": {what: figure._asdict() for what, figure in figures.items()},
+        "file_mb": file_mb,
+        "measured": {
+            what: {"seconds": one.seconds, "cpu_seconds": one.cpu_seconds, "peak_mb": one.peak_mb}
+            for what, one in figures.items()
+        },
         "allowed_seconds": allowed,
         "is_fast": figures[IMPORT].seconds <= allowed,
-        "is_small": max(figures[IMPORT].peak_mb, figures[AGAIN].peak_mb) <= LIMIT_MB,
+        "is_small": max(figures[IMPORT].peak_mb, figures[AGAIN].peak_mb) <= limit,
     }
-
-
-def _median(runs: list[Measured]) -> Measured:
-    seconds, cpu_seconds, peak_mb = (statistics.median(figure) for figure in zip(*runs, strict=True))
-    return Measured(seconds, cpu_seconds, round(peak_mb))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the import of a contacts export.")
-    parser.add_argument("--rows", type=int, help=f"one size only (default: {' and '.join(f'{n:,}' for n in SIZES)})")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each is measured (default: {RUNS})")
+    shown = " and ".join(f"{rows:,}" for rows in FULL.rows)
+    parser.add_argument("--rows", type=int, help=f"one size only (default: {shown})")
+    parser.add_argument(
+        "--runs", type=int, default=FULL.runs, help=f"how often each is measured (default: {FULL.runs})"
+    )
     parser.add_argument("--json", action="store_true", help="print one document for machines")
     asked = parser.parse_args()
     if min(asked.rows or 1, asked.runs) < 1:
         parser.error("--rows and --runs must be at least 1")
-    sizes = [measured(rows, asked.runs) for rows in ((asked.rows,) if asked.rows else SIZES)]
-    machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    told = {"machine": machine, "sizes": sizes}
-    print(json.dumps(told) if asked.json else _as_text(told))
+    sizes = [told(rows, asked.runs) for rows in ((asked.rows,) if asked.rows else FULL.rows)]
+    whole = {"machine": machine_line(), "sizes": sizes}
+    print(json.dumps(whole) if asked.json else _as_text(whole))
     sys.exit(not all(size["is_small"] and (size["is_fast"] or size["rows"] != WORLD) for size in sizes))
 
 
-def _as_text(told: dict[str, Any]) -> str:
-    lines = [told["machine"]]
-    for size in told["sizes"]:
+def _as_text(whole: dict[str, Any]) -> str:
+    lines = [whole["machine"]]
+    for size in whole["sizes"]:
         lines.append(f"{size['rows']:,} contacts, {size['columns']} columns, {size['file_mb']} MB; {size['runs']} runs")
-        for what, figure in size["measured"].items():
-            seconds = f"{figure['seconds']:>7.2f} s {figure['cpu_seconds']:>7.2f} s of processor"
-            lines.append(f"  {what:<40} {seconds} {figure['peak_mb']:>6} MB")
-        lines.append(f"  {f'{GOAL} x reading + insert':<40} {size['allowed_seconds']:>7.2f} s")
+        for what, one in size["measured"].items():
+            seconds = f"{one['seconds']:>7.2f} s {one['cpu_seconds']:>7.2f} s of processor"
+            lines.append(f"  {what:<40} {seconds} {one['peak_mb']:>6} MB")
+        lines.append(f"  {f'{TIMES} x reading + insert':<40} {size['allowed_seconds']:>7.2f} s")
     return "\n".join(lines)
 
 
