@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from mentor_pipeline.assets.common import OWNERS, output_of, table_of, told_plainly, utc_now
+from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.export import import_rows, knowledge_at
 from mentor_pipeline.domain.findings import Computed
 from mentor_pipeline.operator.export_files import (
@@ -27,10 +28,12 @@ from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.settings import ProgramYear, Settings
 
 GROUP: Final = "export"
+_CONTACTS: Final = "raw_gb_full_contacts"
 
 
 @dg.multi_asset(
     name="judge_import_rows",
+    deps=[_CONTACTS],
     outs={
         "mn_gb_import": output_of(
             "mn_gb_import", "Built by R10 and judged by the import rules against all known contacts.", group=GROUP
@@ -42,7 +45,6 @@ def judged_import_rows(
     context: dg.AssetExecutionContext,
     mentors: pl.DataFrame,
     mn_tasks: pl.DataFrame,
-    raw_gb_full_contacts: pl.DataFrame,
     outreach_messages: pl.DataFrame,
     sync_conflicts: pl.DataFrame,
     warehouse: dg.ResourceParam[Warehouse],
@@ -52,10 +54,12 @@ def judged_import_rows(
     with warehouse.reading() as reader:
         errors = reader.read_or_empty("sync_errors", year=program.year)
         reads = reader.read_or_empty("source_reads")
+    with warehouse.scanning(_CONTACTS, columns=preflight.KEY_COLUMNS) as contacts:
+        concerned = preflight.concerned(contacts, mentors, sync_conflicts, errors, program)
     judged = import_rows(
         mentors,
         mn_tasks,
-        raw_gb_full_contacts,
+        warehouse.read_by_id(_CONTACTS, concerned),
         outreach_messages,
         errors,
         sync_conflicts,

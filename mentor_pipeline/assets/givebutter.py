@@ -119,12 +119,13 @@ def raw_gb_full_contacts(
     return dg.MaterializeResult(metadata={ROW_COUNT: rows, **metadata})
 
 
-@table_asset("raw_mn_gb_contacts", group=GROUP)
+@table_asset("raw_mn_gb_contacts", group=GROUP, deps=[_TABLE])
 def raw_mn_gb_contacts(
-    contact_links: pl.DataFrame, raw_gb_full_contacts: pl.DataFrame, program: dg.ResourceParam[ProgramYear]
+    contact_links: pl.DataFrame, warehouse: dg.ResourceParam[Warehouse], program: dg.ResourceParam[ProgramYear]
 ) -> pl.DataFrame:
     """Picked from all contacts by the links that matching chose."""
-    return mentor_contacts(contact_links, raw_gb_full_contacts, year=program.year)
+    contacts = warehouse.read_by_id(_TABLE, contact_links["gb_contact_id"].drop_nulls())
+    return mentor_contacts(contact_links, contacts, year=program.year)
 
 
 # -- the ways by which contacts come ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def import_file_is_valid(reader: Reader, program: ProgramYear) -> dg.AssetCheckR
 
 def _judged(reader: Reader, program: ProgramYear) -> tuple[pl.DataFrame, pl.DataFrame, frozenset[str]]:
     """The stored rows, all known contacts, and the External IDs that refused rows taught."""
+    # Of all contacts, not of those that the rows were made with: what was left out there is found here.
     contacts = reader.read_or_empty("raw_gb_full_contacts", columns=preflight.CONTACT_COLUMNS)
     errors = reader.read_or_empty("sync_errors", year=program.year)
     rows = reader.read_or_empty("mn_gb_import", year=program.year)

@@ -38,7 +38,7 @@ from mentor_pipeline.domain.import_format import (
     prepared,
     split_cells,
 )
-from mentor_pipeline.domain.normalise import emails, phones
+from mentor_pipeline.domain.normalise import comparable_mn_ids, emails, phones
 from mentor_pipeline.domain.strict_csv import read_sheet, refusal
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ CONTACT_COLUMNS: Final = (
     "missing_since",
 )
 """Columns of `raw_gb_full_contacts` that the preflight reads."""
+
+KEY_COLUMNS: Final = ("contact_id", "external_id", "external_mn_id", "emails", "phones")
+"""Columns by which contacts are found that concern a row (`concerned`)."""
 
 _WRITE_AGAIN: Final = (
     "Nothing was judged. Write it again with `mentor-pipeline export`, or save it as CSV in UTF-8 with commas."
@@ -129,6 +132,68 @@ def judge(
         _judge_merges(frame, contacts, mentors),
     ]
     return _together(found, program)
+
+
+def concerned(
+    contacts: pl.LazyFrame,
+    mentors: pl.DataFrame,
+    conflicts: pl.DataFrame,
+    problems: pl.DataFrame,
+    program: ProgramYear,
+) -> pl.Series:
+    """Ids of all contacts that can have a say in the import rows of these mentors, sorted.
+
+    Rows are judged against contacts by Contact ID, External ID, e-mail and phone, and what stands in a row is a
+    mentor's or that of a contact found in this way. So these are the contacts that carry a key of a mentor, those
+    that carry a key of one of these, and so on until there are no more: what `judge` and `build_rows` say with them
+    is what they say with all.
+
+    Args:
+        contacts: `KEY_COLUMNS` of all known contacts; gone through a few times.
+        mentors: mn_id, gb_contact_id, phone, personal_email, uga_email of all mentors of the year.
+        conflicts: rows of sync_conflicts of the year.
+        problems: rows of sync_errors of the year (see `taken_external_ids`).
+        program: prefix of External IDs.
+    """
+    in_the_way = [
+        contact_id
+        for context in problems.filter(type=PROBLEM_TYPE)["context"].drop_nulls()
+        for contact_id in orjson.loads(context).get("in_the_way", ())
+    ]
+    ids = pl.concat([mentors["gb_contact_id"].drop_nulls(), pl.Series(in_the_way, dtype=pl.Int64)])
+    found = (
+        contacts.filter(
+            pl.col("contact_id").is_in(ids.implode())
+            | pl.col("external_id").is_in((program.mn_id_prefix + mentors["mn_id"]).implode())
+            | pl.col("external_mn_id").is_in(mentors.select(comparable_mn_ids("mn_id")).to_series().implode())
+        )
+        .select("contact_id", "emails", "phones")
+        .collect(engine="streaming")
+    )
+    chosen = [conflicts[option].str.json_path_match("$.value") for option in ("option_a", "option_b")]
+    keys = pl.concat([mentors[name] for name in ("phone", "personal_email", "uga_email")] + chosen).rename("key")
+    newest = found
+    while True:
+        theirs = [newest[column].explode(empty_as_null=True).rename("key") for column in ("emails", "phones")]
+        keys = pl.concat([keys, *theirs]).drop_nulls().unique()
+        wanted = keys.to_frame().lazy()
+        by_key = pl.collect_all(
+            (
+                contacts.select("contact_id", key=column).explode("key").join(wanted, on="key", how="semi")
+                for column in ("emails", "phones")
+            ),
+            engine="streaming",
+        )
+        ids = pl.concat([one["contact_id"] for one in by_key]).unique()
+        further = ids.filter(~ids.is_in(found["contact_id"].implode()))
+        if further.is_empty():
+            return found["contact_id"].sort()
+        newest = (
+            contacts.filter(pl.col("contact_id").is_in(further.implode()))
+            .select("contact_id", "emails", "phones")
+            .collect(engine="streaming")
+        )
+        found = pl.concat([found, newest])
 
 
 def judge_external_ids(

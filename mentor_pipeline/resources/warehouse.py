@@ -189,7 +189,7 @@ class Reader:
         if not stored:
             msg = f"Table {table} is not there yet: nothing has been stored in it. Run a sync first."
             raise WarehouseError(msg)
-        return self._read(spec, stored, columns, where)
+        return self._read(spec, stored, columns, *_condition(where))
 
     def read_or_empty(
         self, table: str, *, columns: Sequence[str] | None = None, year: int | None = None
@@ -201,7 +201,7 @@ class Reader:
         stored = self._session.stored_columns(spec.name)
         if not stored:
             return spec.empty() if columns is None else spec.empty().select(columns)
-        return self._read(spec, stored, columns, where)
+        return self._read(spec, stored, columns, *_condition(where))
 
     def counts(self, tables: Iterable[str]) -> dict[str, int]:
         """Number of rows of each table; 0 for one that has never been written."""
@@ -218,6 +218,23 @@ class Reader:
         """Run a query of one's own; placeholders are `$1`, `$2`, ... Columns come back as the database types them."""
         return self._session.fetch(sql, parameters)
 
+    def read_by_id(self, table: str, ids: pl.Series, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read, of a table whose key is one number, some thousands of rows; no rows where it was never written.
+
+        Args:
+            table: name of the table.
+            ids: the keys of the rows.
+            columns: only these columns, in this order; all when None.
+        """
+        spec = TABLES[table]
+        (key,) = spec.key
+        self._session.claim(table)
+        stored = self._session.stored_columns(spec.name)
+        if not stored:
+            return spec.empty().select(columns or spec.column_names)
+        where = f" WHERE {quoted(key)} IN (SELECT unnest($1::BIGINT[]))"
+        return self._read(spec, stored, columns, where, [ids.to_list()])
+
     def in_parts(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """These columns of all rows, in parts and in any order; none where the table has never been written."""
         spec = TABLES[table]
@@ -229,15 +246,19 @@ class Reader:
             yield as_declared(spec, rows).select(columns)
 
     def _read(
-        self, spec: Table, stored: Sequence[str], columns: Sequence[str] | None, where: Mapping[str, object]
+        self,
+        spec: Table,
+        stored: Sequence[str],
+        columns: Sequence[str] | None,
+        where: str,
+        values: Sequence[object],
     ) -> pl.DataFrame:
         # Columns that a newer spec declares read as null until the next write adds them; columns that the spec no
         # longer knows stay stored, unread.
         further = [name for name in stored if name not in spec.schema] if spec.extensible else []
         wanted = [*spec.column_names, *further] if columns is None else list(columns)
         selected = [name for name in stored if name in wanted or name in spec.key]
-        condition, values = _condition(where)
-        frame = self._session.fetch(f"SELECT {listed(selected)} FROM {quoted(spec.name)}{condition}", values)
+        frame = self._session.fetch(f"SELECT {listed(selected)} FROM {quoted(spec.name)}{where}", values)
         return as_declared(spec, frame).sort(spec.key).select(wanted)
 
 
@@ -514,6 +535,11 @@ class Warehouse(ABC):
         """See `Reader.read_or_empty`."""
         with self.reading() as reader:
             return reader.read_or_empty(table, columns=columns, year=year)
+
+    def read_by_id(self, table: str, ids: pl.Series, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """See `Reader.read_by_id`."""
+        with self.reading() as reader:
+            return reader.read_by_id(table, ids, columns=columns)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """See `Reader.query`; a statement that writes is refused."""

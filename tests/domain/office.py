@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bench import wire
-from mentor_pipeline.domain import conflicts, history, problems
+from mentor_pipeline.domain import conflicts, history, preflight, problems
 from mentor_pipeline.domain.api_contacts import contact_rows, member_rows, merge_members
 from mentor_pipeline.domain.export import import_rows, settled_refusals
 from mentor_pipeline.domain.failures_csv import read_failures
@@ -21,7 +21,6 @@ from mentor_pipeline.domain.knowledge import Reading, learn, mentor_contacts
 from mentor_pipeline.domain.links import FORMS, MEMBERS, join_forms
 from mentor_pipeline.domain.matching import choose_contacts
 from mentor_pipeline.domain.mentors import Memory, Sources, build_mentors, tasks
-from mentor_pipeline.domain.preflight import unsure_holders
 from mentor_pipeline.domain.signups import one_per_person
 from mentor_pipeline.domain.submissions import configured_forms, merge_submissions, submission_rows
 from mentor_pipeline.operator.export_files import ExportResult, ExportSource, Selection, write_import_file
@@ -104,21 +103,29 @@ class Office:
             "sync_conflicts",
             conflicts.live_on(detected, have["sync_conflicts"], have["operator_actions"], now=self.now),
         )
-        self.judged = import_rows(
-            self.mentors,
-            tasks(self.mentors),
-            have[CONTACTS],
-            have["outreach_messages"],
-            have["sync_errors"],
-            have["sync_conflicts"],
-            year,
-            now=self.now,
-            knowledge_at=self.now,
+        concerned = preflight.concerned(
+            have[CONTACTS].lazy(), self.mentors, have["sync_conflicts"], have["sync_errors"], year
         )
+        self.judged = self._rows(have[CONTACTS].filter(pl.col("contact_id").is_in(concerned.implode())))
+        by_all = self._rows(have[CONTACTS])
+        assert self.judged.rows.equals(by_all.rows), "a contact that has a say was left out"
+        assert self.judged.held.equals(by_all.held), "a contact that has a say was left out"
         over = settled_refusals(self.refusals, self.judged.rows, self.mentors, have[CONTACTS], year)
         refused = self.refusals.filter(~pl.col("id").is_in(over)).with_columns(asset=pl.lit("import_failures"))
         self._upsert(
             "sync_errors", problems.live_on(refused, have["sync_errors"], have["operator_actions"], now=self.now)
+        )
+
+    def _rows(self, contacts: pl.DataFrame) -> Judged:
+        """The import rows, judged against these contacts."""
+        return import_rows(
+            self.mentors,
+            tasks(self.mentors),
+            contacts,
+            *(self.tables[name] for name in ("outreach_messages", "sync_errors", "sync_conflicts")),
+            self.program,
+            now=self.now,
+            knowledge_at=self.now,
         )
 
     def export(self, **selection: Any) -> ExportResult:
@@ -161,7 +168,7 @@ class Office:
         self.tables[MEMBERS] = merge_members(self.tables[MEMBERS], members, now=self.now)
         self._learn(Reading(contact_rows(wire.listed(world, "contacts")), self.now, "api", is_complete=True))
         links = self.tables["contact_links"].select("mn_id", "gb_contact_id")
-        asked = {*links["gb_contact_id"].drop_nulls(), *unsure_holders(self.tables[CONTACTS], links, year)}
+        asked = {*links["gb_contact_id"].drop_nulls(), *preflight.unsure_holders(self.tables[CONTACTS], links, year)}
         found = [_contact_wire(world, world.contacts[one]) for one in sorted(asked) if one in world.contacts]
         gone = [one for one in asked if one not in world.contacts]
         self._learn(Reading(contact_rows(found), self.now, "api", gone=gone))

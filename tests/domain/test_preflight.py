@@ -16,7 +16,7 @@ from mentor_pipeline.domain.failures_csv import read_failures
 from mentor_pipeline.domain.findings import problem_rows
 from mentor_pipeline.errors import FileRejectedError
 from mentor_pipeline.simulator.csv_export import contacts_csv
-from tests.builders import NOW, YEAR, contact, mentor, program, together
+from tests.builders import NOW, YEAR, contact, mentor, program, row, together
 from tests.domain.worlds import empty_world, file_of, known_contacts
 
 if TYPE_CHECKING:
@@ -550,3 +550,27 @@ def _record(text: str, line: int) -> int:
     """The row of a spreadsheet that ends on a line of the file."""
     reader = csv.reader(io.StringIO(text, newline=""))
     return next(number for number, _ in enumerate(reader, start=1) if reader.line_num == line)
+
+
+def test_contacts_concern_the_rows_by_every_key_and_through_each_other() -> None:
+    """Given a chain of shared phones and e-mails that begins at a mentor, then all of it concerns the rows."""
+    mentors = together(
+        mentor("0001", gb_contact_id=1, phone=None, personal_email=None, uga_email=None),
+        mentor("0002", gb_contact_id=None, phone="+17065550142", personal_email="a@example.com", uga_email=None),
+    )
+    contacts = together(
+        contact(1, emails=["linked@example.com"]),
+        contact(2, emails=["linked@example.com"], phones=["+17065550150"]),
+        contact(3, phones=["+17065550150"], emails=["chain@example.com"]),
+        contact(4, emails=["chain@example.com"]),
+        contact(5, phones=["+17065550142"]),
+        contact(6, emails=["a@example.com"], archived_at=NOW),
+        contact(7, external_id="MN0002", external_mn_id="2"),
+        contact(8, emails=["undecided@example.com"]),
+        contact(9, emails=["in-the-way@example.com"]),
+        contact(10, emails=["stranger@example.com"], phones=["+17065550199"], external_id="MN0077"),
+    )
+    conflicts = row("sync_conflicts", year=YEAR, id="one", option_b='{"value":"undecided@example.com"}')
+    problems = row("sync_errors", year=YEAR, id="one", type="import_refused", context='{"in_the_way":[9]}')
+    concerned = preflight.concerned(contacts.lazy(), mentors, conflicts, problems, program())
+    assert concerned.to_list() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
