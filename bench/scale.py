@@ -25,7 +25,7 @@ from bench import matching
 from bench.measuring import Figure, alone, growth, machine_line, say, side_by_side
 from bench.report import Chart, Goal, Section, as_markdown, failed, how, told_only, within
 from bench.year import NOW, YEAR, program
-from mentor_pipeline.domain import candidates
+from mentor_pipeline.domain import candidates, preflight
 from mentor_pipeline.domain.export import import_rows
 from mentor_pipeline.domain.knowledge import mentor_contacts
 from mentor_pipeline.domain.links import FORMS, MEMBERS
@@ -134,8 +134,9 @@ def whole(folder: Path, mentors: Path) -> Work:
         with warehouse.scanning(RAW, columns=candidates.CONTACT_COLUMNS) as scanned:
             found = matching.all_of_matching(inputs, scanned)
         matched = time.perf_counter()
-        contacts = warehouse.read(RAW)  # as the assets that make the rows read them
-        picked = mentor_contacts(found.links, contacts, year=YEAR)
+        picked = mentor_contacts(
+            found.links, warehouse.read_by_id(RAW, found.links["gb_contact_id"].drop_nulls()), year=YEAR
+        )
         sources = Sources(inputs.signups, links, forms, members, found.links, picked)
         memory = Memory(
             *(TABLES[name].empty() for name in ("operator_actions", "merge_base", "mentor_history", "mentor_aliases"))
@@ -144,6 +145,9 @@ def whole(folder: Path, mentors: Path) -> Work:
         messages, errors, conflicts = (
             TABLES[name].empty() for name in ("outreach_messages", "sync_errors", "sync_conflicts")
         )
+        with warehouse.scanning(RAW, columns=preflight.KEY_COLUMNS) as scanned:
+            concerned = preflight.concerned(scanned, built.rows, conflicts, errors, year)
+        contacts = warehouse.read_by_id(RAW, concerned)
         rows = import_rows(
             built.rows, tasks(built.rows), contacts, messages, errors, conflicts, year, now=NOW, knowledge_at=NOW
         ).rows
