@@ -8,6 +8,7 @@ too: it is the same promise, made to everybody.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -77,14 +78,25 @@ def blanked(contacts: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
     return contacts.with_columns(**empty)
 
 
+def kept_since(now: datetime, days: int | None) -> datetime | None:
+    """The moment since when something is kept; None where all of it is: without a limit, or with one before year 1."""
+    try:
+        return None if days is None else now - timedelta(days=days)
+    except OverflowError:
+        return None
+
+
 def without_old_answers(rows: pl.DataFrame, *, days: int | None, now: datetime) -> pl.DataFrame:
     """Rows of a raw form table, without the raw answers of submissions older than so many days; None keeps them all.
 
+    More days than there are since year 1 keep them all, too.
+
     What was read from the answers (names, phones, e-mails, ...) has columns of its own and stays.
     """
-    if days is None:
+    since = kept_since(now, days)
+    if since is None:
         return rows
-    is_old = pl.col("submitted_at") < pl.lit(now) - pl.duration(days=days)
+    is_old = pl.col("submitted_at") < pl.lit(since)
     return rows.with_columns(
         answers=pl.when(is_old & (pl.col("answers") != "{}")).then(pl.lit(ANSWERS_REMOVED)).otherwise("answers")
     )

@@ -23,6 +23,7 @@ from mentor_pipeline.domain.import_format import NOTES
 from mentor_pipeline.domain.outreach import sms_segments
 from mentor_pipeline.domain.status import CATEGORIES
 from mentor_pipeline.errors import ExportRefusedError, WrongUseError
+from mentor_pipeline.operator.import_files import IMPORT_FILE, TIME, import_files
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
 
     from mentor_pipeline.settings import ProgramYear
 
-IMPORT_FILE: Final = "givebutter-import"
 MESSAGES_FILE: Final = "text-messages"
 PREVIEWED: Final = 20
 """Rows of which a result tells what they do."""
-_TIME: Final = "%Y-%m-%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,11 +399,12 @@ class _Place:
     def of(cls, target: Path, kind: str, now: datetime) -> _Place:
         if target.suffix.lower() == ".csv" and not target.is_dir():
             return cls(target.parent, target.stem, target.stem, _manifest(target.with_suffix(".json")))
-        manifests = sorted(target.glob(f"{kind}-*.json"))
+        written = [path for files in import_files(target, kind).values() for path in files]
+        manifests = [path for path in written if path.suffix == ".json"]
         moment = now
-        while (target / f"{kind}-{moment:{_TIME}}.json").exists():  # two files within one second
+        while (target / f"{kind}-{moment:{TIME}}.json").exists():  # two files within one second
             moment += timedelta(seconds=1)
-        return cls(target, kind, f"{kind}-{moment:{_TIME}}", _manifest(manifests[-1]) if manifests else {})
+        return cls(target, kind, f"{kind}-{moment:{TIME}}", _manifest(manifests[-1]) if manifests else {})
 
     def holding(self, parts: Sequence[_Part]) -> tuple[Path, ...]:
         """The newest files, when they are there and hold exactly these parts."""

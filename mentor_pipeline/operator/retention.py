@@ -1,26 +1,31 @@
 """Letting go of what nobody asks for any more: Dagster's records of old runs, and old import files.
 
 An hourly sync leaves a megabyte of events, 10 GB a year, while what it did is in `sync_log` and `mn_changes` for ever.
-Runs that have not ended are never touched, nor is the newest import file. Nothing else is deleted here: what people
-dropped into the inbox stays, and the forms' raw answers are the raw assets' matter.
+Runs that have not ended are never touched, nor is the newest import file, nor what lies beside it under another name.
+Nothing else is deleted here: what people dropped into the inbox stays, and the forms' raw answers are the raw assets'
+matter.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
-from mentor_pipeline.operator.export_files import IMPORT_FILE
+from mentor_pipeline.domain.forgotten import kept_since
+from mentor_pipeline.operator.import_files import import_files
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from mentor_pipeline.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class LetGo:
 
     Attributes:
         runs: number of runs whose records went.
-        files: the import files, and what stood beside them.
+        files: the import files, and what was written with them.
     """
 
     runs: int
@@ -45,14 +50,14 @@ def let_go(instance: dg.DagsterInstance, settings: Settings, now: datetime, *, r
         now: the time.
         runs_at_once: no more runs than that, the oldest first; the others go next time.
     """
-    runs = _old_runs(instance, now - timedelta(days=settings.keep_runs_days), runs_at_once)
-    files = []
-    if settings.keep_exports_days is not None:
-        files = _old_files(settings.exports_dir, now - timedelta(days=settings.keep_exports_days))
+    runs = _old_runs(instance, kept_since(now, settings.keep_runs_days), runs_at_once)
+    files = _old_files(settings.exports_dir, kept_since(now, settings.keep_exports_days))
     return LetGo(runs, tuple(files))
 
 
-def _old_runs(instance: dg.DagsterInstance, before: datetime, at_once: int) -> int:
+def _old_runs(instance: dg.DagsterInstance, before: datetime | None, at_once: int) -> int:
+    if before is None:
+        return 0
     wanted = dg.RunsFilter(statuses=list(FINISHED_STATUSES), created_before=before)
     records = instance.get_run_records(wanted, limit=at_once, ascending=True)
     # Of SQLite's storage only, which gives each run a file; Dagster empties that and leaves it there. (To ask for the
@@ -68,16 +73,19 @@ def _old_runs(instance: dg.DagsterInstance, before: datetime, at_once: int) -> i
     return len(records)
 
 
-def _old_files(folder: Path, before: datetime) -> list[Path]:
-    """Import files and what stands beside them, all parts of the newest excepted; names hold the time."""
-    files = sorted(path for path in folder.glob(f"{IMPORT_FILE}-*") if path.suffix in {".csv", ".json"})
-    newest = max(map(_export, files), default="")
-    gone = [path for path in files if _export(path) != newest and path.stat().st_mtime < before.timestamp()]
-    for path in gone:
-        path.unlink()
+def _old_files(folder: Path, before: datetime | None) -> list[Path]:
+    """Import files and what was written with them, all of the newest excepted."""
+    if before is None:
+        return []
+    older = list(import_files(folder).values())[:-1]
+    gone = []
+    for path in chain.from_iterable(older):
+        try:
+            if path.lstat().st_mtime < before.timestamp():
+                path.unlink()
+                gone.append(path)
+        except FileNotFoundError:  # somebody else did
+            continue
+        except OSError as error:
+            logger.warning("%s is old and could not be deleted: %s. Make its folder writable.", path, error.strerror)
     return gone
-
-
-def _export(path: Path) -> str:
-    """The export that a file is of: `givebutter-import-TIME`, also where it is one of several parts."""
-    return path.stem.partition("-part")[0]

@@ -167,13 +167,13 @@ class _ListRead:
             rows = {int(row["id"]): row for row in data}  # type: ignore[union-attr]
             self._total, self._pages = int(meta["total"]), max(1, int(meta["last_page"]))  # type: ignore[index]
             self._page_rows = max(1, int(meta.get("per_page") or PAGE_ROWS))  # type: ignore[union-attr]
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError):
             raise self._api.error(
                 call=answer.call,
                 what=f"answered without the list it was asked for, with {self._api.shape(answer)}",
                 advice=f"That is no answer of the Givebutter API: check {self._api.url_setting}.",
                 status=answer.status,
-            ) from error
+            ) from None  # it quotes what came
         if page == 1 and self._total and not rows:
             raise self._api.error(
                 call=answer.call,

@@ -11,6 +11,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -62,10 +63,11 @@ def is_temporary(status: int) -> bool:
 
 def printable(text: str, *, secret: str = "", longest: int = _SHOWN_CHARACTERS) -> str:
     """Foreign text as it may be shown: one short line without the secret, terminal escapes or control characters."""
-    if secret:
-        text = text.replace(secret, "[key]")
     text = _ESCAPE_SEQUENCE.sub("", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    if secret:  # now: what stood between its letters is gone
+        text = text.replace(secret, "[key]")
+    text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -298,7 +300,9 @@ class ServiceApi(ABC):
                 f"{self.service}, {call}: no usable answer ({reason}). {self._untouched(method, None)} "
                 f"Check the connection and {self.url_setting}, then run it again."
             )
-            raise _NoAnswerError(msg, only_soon=isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)) from error
+            # Its words may be the service's, as where a redirect is broken, and Dagster stores every error of a chain.
+            only_soon = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise _NoAnswerError(msg, only_soon=only_soon) from None
         answer = self._answer(call, response, content)
         status = self._status(answer)
         if status not in tolerate and not httpx.codes.is_success(status):
@@ -314,7 +318,8 @@ class ServiceApi(ABC):
     ) -> tuple[httpx.Response, bytes]:
         """One request; an answer that goes on dripping is left, too: the timeout is about silence only."""
         ends = time.monotonic() + self._answer_seconds
-        with self._client.stream(method, path, params=params, json=body) as response:
+        request = self._client.build_request(method, path, params=params, json=body)
+        with closing(self._sent(request)) as response:
             pieces = []
             for piece in response.iter_bytes():
                 pieces.append(piece)
@@ -322,6 +327,13 @@ class ServiceApi(ABC):
                     msg = f"the answer was not complete after {self._answer_seconds:.0f} s"
                     raise httpx.ReadTimeout(msg, request=response.request)
             return response, b"".join(pieces)
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._client.send(request, stream=True)
+        except UnicodeError:  # not of httpx: two dots in a row, or more than 63 characters between two
+            msg = "no host can have such a name"
+            raise httpx.ConnectError(msg, request=request) from None
 
     def _answer(self, call: str, response: httpx.Response, content: bytes) -> Answer:
         try:

@@ -10,8 +10,10 @@ import ssl
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
+
+from mentor_pipeline.resources.time_limit import TimeLimit
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _FORM: Final = "expected smtps://user:password@host:465 or smtp://user:password@host:587"
@@ -67,20 +69,24 @@ class MailServer:
             msg = f"user name and password belong together: {_FORM}"
             raise NotMailedError(msg)
         user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
+        if not f"{user}{password}".isascii():  # smtplib sends no other
+            msg = "its user name or password has letters with accents or the like, which cannot be sent: choose another"
+            raise NotMailedError(msg)
         return cls(host, port or _PORTS[parts.scheme], parts.scheme == "smtps", user, password)
 
-    def send(self, message: EmailMessage, *, timeout_s: float) -> None:
+    def send(self, message: EmailMessage, *, timeout_s: float, limit: TimeLimit) -> None:
         """Hand a message over.
 
         Args:
             message: with From and To.
-            timeout_s: how long to wait for each of the server's answers.
+            timeout_s: the longest silence that is waited for.
+            limit: how long the whole may take.
 
         Raises:
             NotMailedError: the server did not take it, or not for everybody.
         """
         try:
-            with closing(self._connected(timeout_s)) as smtp:
+            with closing(self._connected(timeout_s, limit)) as smtp:
                 refused = smtp.send_message(message)
                 with suppress(smtplib.SMTPException, OSError):  # it has taken the mail, whatever it says now
                     smtp.quit()
@@ -102,17 +108,24 @@ class MailServer:
             msg = f"no answer: {type(error).__name__}"
             raise NotMailedError(msg, temporary=True) from None
         if refused:
-            raise _refused(refused)
+            # Sent again it would come twice to those who were not refused.
+            raise _refused(refused, is_for_all=False)
 
-    def _connected(self, timeout_s: float) -> smtplib.SMTP:
+    def _connected(self, timeout_s: float, limit: TimeLimit) -> smtplib.SMTP:
         """A connection, logged in where a user is named."""
         # By default the own name is looked up in the DNS, which may take long.
         own_name, context = socket.gethostname(), ssl.create_default_context()
         smtp: smtplib.SMTP
-        if self.has_tls:
-            smtp = smtplib.SMTP_SSL(self.host, self.port, local_hostname=own_name, timeout=timeout_s, context=context)
-        else:
-            smtp = smtplib.SMTP(self.host, self.port, local_hostname=own_name, timeout=timeout_s)
+        try:
+            if self.has_tls:
+                smtp = _WatchedTls(
+                    limit, self.host, self.port, local_hostname=own_name, timeout=timeout_s, context=context
+                )
+            else:
+                smtp = _Watched(limit, self.host, self.port, local_hostname=own_name, timeout=timeout_s)
+        except UnicodeError:
+            msg = "its host is no name that there can be: look for two dots in a row"
+            raise NotMailedError(msg) from None
         try:
             smtp.ehlo_or_helo_if_needed()
             is_private = self.has_tls
@@ -130,6 +143,34 @@ class MailServer:
         return smtp
 
 
-def _refused(recipients: dict[str, tuple[int, bytes]]) -> NotMailedError:
+class _Watched(smtplib.SMTP):
+    """A connection that ends with its time."""
+
+    def __init__(self, limit: TimeLimit, *args: Any, **more: Any) -> None:
+        self._limit = limit
+        super().__init__(*args, **more)
+
+    def _get_socket(self, *where: Any) -> socket.socket:
+        """Where smtplib connects; TLS from the first byte comes after it."""
+        self._limit.require()
+        connection: socket.socket = super()._get_socket(*where)  # type: ignore[misc]
+        try:
+            self._limit.watch(connection)
+        except TimeoutError:
+            connection.close()
+            raise
+        return connection
+
+
+class _WatchedTls(smtplib.SMTP_SSL, _Watched):
+    """The same with TLS from the first byte, the greetings of which are watched too."""
+
+    def __init__(self, limit: TimeLimit, *args: Any, **more: Any) -> None:
+        self._limit = limit
+        smtplib.SMTP_SSL.__init__(self, *args, **more)
+
+
+def _refused(recipients: dict[str, tuple[int, bytes]], *, is_for_all: bool = True) -> NotMailedError:
     named = ", ".join(f"{address} ({code})" for address, (code, _) in recipients.items())
-    return NotMailedError(f"it refused {named}", temporary=all(code in _TEMPORARY for code, _ in recipients.values()))
+    is_temporary = is_for_all and all(code in _TEMPORARY for code, _ in recipients.values())
+    return NotMailedError(f"it refused {named}", temporary=is_temporary)

@@ -9,13 +9,14 @@ import html
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import make_msgid
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
 import httpx
@@ -26,6 +27,7 @@ from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import AlertLostError
 from mentor_pipeline.resources.http import is_temporary, printable
 from mentor_pipeline.resources.mail import MailServer, NotMailedError
+from mentor_pipeline.resources.time_limit import TimeLimit
 from mentor_pipeline.settings import ALERT_SMTP_URL, ALERT_WEBHOOK, Settings
 
 _SHOWN_LINES: Final = 10
@@ -37,6 +39,29 @@ _ONE_ANSWER: Final = timedelta(seconds=4)
 """Mail servers may let a stranger wait before they greet."""
 _ALL_TRIES: Final = timedelta(seconds=8)
 """A sensor has a minute for a tick, in which it may have five alerts to hand over."""
+_LAST_WORDS: Final = timedelta(seconds=1)
+"""For a way whose time is over to say so; the look-up of a host's name ends when it likes and is not waited for."""
+_TOO_LONG: Final = f"no answer within {_ALL_TRIES.total_seconds():g} s"
+
+_HandOver: TypeAlias = Callable[[TimeLimit], None]
+"""One try to hand an alert over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way to hand alerts over, besides the alert log.
+
+    Attributes:
+        failure: the kind of line that tells in the alert log that it failed.
+        done: what is done with an alert, in words.
+        setting: where it is set up.
+        prepared: makes an alert ready to be handed over.
+    """
+
+    failure: str
+    done: str
+    setting: str
+    prepared: Callable[["Alert"], _HandOver]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +152,23 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
         if told[0]:
             log.error("%s", told[0])
         ways = self._ways()
-        # At once, so that two that hang take no longer than one.
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            failures = [_as_text(failure) for failure in pool.map(lambda way: way(alert), ways.values())]
-        for kind, failure in zip(ways, failures, strict=True):
+        failures = _handed_over(alert, ways)
+        for way, failure in zip(ways, failures, strict=True):
             if failure:
                 log.error("%s", failure)
-                self._written({"at": datetime.now(UTC), "kind": kind, "title": failure, "run_id": alert.run_id})
+                self._written({"at": datetime.now(UTC), "kind": way.failure, "title": failure, "run_id": alert.run_id})
         told += failures or [f"Neither a webhook ({ALERT_WEBHOOK}) nor a mail server ({ALERT_SMTP_URL}) is set."]
         if all(told):
             msg = f"The alert {alert.title!r} reached nobody. {' '.join(told)}"
             raise AlertLostError(msg)
 
-    def _ways(self) -> dict[str, Callable[[Alert], str]]:
-        """What hands an alert over and returns what went wrong, by the kind of line that says so in the alert log."""
+    def _ways(self) -> list[_Way]:
         webhook, smtp_url = self.webhook, self.smtp_url
-        ways: dict[str, Callable[[Alert], str]] = {}
+        ways = []
         if webhook is not None:
-            ways["webhook_failed"] = lambda alert: self._posted(alert, webhook)
+            ways.append(_Way("webhook_failed", "posted to the webhook", ALERT_WEBHOOK, partial(_posting, webhook)))
         if smtp_url is not None:
-            ways["mail_failed"] = lambda alert: self._mailed(alert, smtp_url)
+            ways.append(_Way("mail_failed", "mailed", ALERT_SMTP_URL, partial(self._mailing, smtp_url)))
         return ways
 
     def _written(self, line: dict[str, object]) -> str:
@@ -163,26 +185,9 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
             return f"The alert log {path} cannot be written: {error.strerror}. Make room, or the file writable."
         return ""
 
-    def _posted(self, alert: Alert, webhook: str) -> str:
-        """Post to the webhook; returns what went wrong, or nothing."""
-        try:
-            for attempt in stamina.retry_context(_worth_another_try, attempts=_TRIES, timeout=_ALL_TRIES):
-                with attempt:
-                    _post(webhook, alert.chat_text)
-        except _NotPostedError as error:
-            return f"The alert {alert.title!r} could not be posted to the webhook ({error}). Check {ALERT_WEBHOOK}."
-        return ""
-
-    def _mailed(self, alert: Alert, smtp_url: str) -> str:
-        """Mail it; returns what went wrong, or nothing."""
-        try:
-            server, message = MailServer.at(smtp_url), self._mail(alert)
-            for attempt in stamina.retry_context(_worth_another_try, attempts=_TRIES, timeout=_ALL_TRIES):
-                with attempt:
-                    server.send(message, timeout_s=_ONE_ANSWER.total_seconds())
-        except NotMailedError as error:
-            return f"The alert {alert.title!r} could not be mailed ({error}). Check {ALERT_SMTP_URL}."
-        return ""
+    def _mailing(self, smtp_url: str, alert: Alert) -> _HandOver:
+        server, message = MailServer.at(smtp_url), self._mail(alert)
+        return lambda limit: server.send(message, timeout_s=_ONE_ANSWER.total_seconds(), limit=limit)
 
     def _mail(self, alert: Alert) -> EmailMessage:
         """The alert as a plain text mail; a title with line breaks or odd characters makes no header of its own."""
@@ -197,6 +202,44 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
         return message
 
 
+def _handed_over(alert: Alert, ways: Sequence[_Way]) -> list[str]:
+    """Hand an alert over in all ways; returns what went wrong with each, or nothing."""
+    if not ways:
+        return []
+    # At once, so that two that hang take no longer than one.
+    pool = ThreadPoolExecutor(max_workers=len(ways))
+    trying = [pool.submit(_why_not, alert, way) for way in ways]
+    wait(trying, (_ALL_TRIES + _LAST_WORDS).total_seconds())
+    pool.shutdown(wait=False)
+    reasons = [one.result() if one.done() else _TOO_LONG for one in trying]
+    return [
+        _as_text(f"The alert {alert.title!r} could not be {way.done} ({reason}). Check {way.setting}.")
+        if reason
+        else ""
+        for way, reason in zip(ways, reasons, strict=True)
+    ]
+
+
+def _why_not(alert: Alert, way: _Way) -> str:
+    """Hand an alert over in one way, tried again where that can help; returns why it could not be, or nothing."""
+    with TimeLimit(_ALL_TRIES.total_seconds()) as limit:
+
+        def is_worth_another_try(error: Exception) -> bool:
+            return isinstance(error, _NotPostedError | NotMailedError) and error.temporary and not limit.is_over
+
+        try:
+            hand_over = way.prepared(alert)
+            for attempt in stamina.retry_context(is_worth_another_try, attempts=_TRIES, timeout=_ALL_TRIES):
+                with attempt:
+                    hand_over(limit)
+        except (_NotPostedError, NotMailedError) as error:
+            return _TOO_LONG if limit.is_over else str(error)
+        except Exception as error:  # noqa: BLE001 - raised, it would keep the alert from the other way, and come again
+            # Without its words, which may hold the address.
+            return f"unexpected error: {type(error).__name__}"
+    return ""
+
+
 def _as_text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
@@ -209,18 +252,28 @@ class _NotPostedError(Exception):
         self.temporary = temporary
 
 
-def _worth_another_try(error: Exception) -> bool:
-    return isinstance(error, _NotPostedError | NotMailedError) and error.temporary
+def _posting(webhook: str, alert: Alert) -> _HandOver:
+    return lambda limit: _post(webhook, alert.chat_text, limit)
 
 
-def _post(webhook: str, text: str) -> None:
+def _post(webhook: str, text: str, limit: TimeLimit) -> None:
     # At INFO httpx logs the URL of every request.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    def watch(event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            limit.watch(info["return_value"].get_extra_info("socket"))
+
     try:
-        status = httpx.post(webhook, json={"text": text}, timeout=_ONE_TRY.total_seconds()).status_code
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        limit.require()
+        with (
+            httpx.Client(timeout=_ONE_TRY.total_seconds()) as client,
+            client.stream("POST", webhook, json={"text": text}, extensions={"trace": watch}) as answer,
+        ):
+            status = answer.status_code  # what else it says is not read
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError):
         raise _NotPostedError("it is no web address", temporary=False) from None
-    except httpx.TransportError as error:
+    except (httpx.TransportError, TimeoutError) as error:
         reason = f"no answer: {type(error).__name__}"
         raise _NotPostedError(reason, temporary=True) from None
     if not httpx.codes.is_success(status):

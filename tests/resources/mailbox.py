@@ -40,6 +40,7 @@ class Mailbox:
         wants_login: mail is taken only after a log-in.
         answers: what to say to a mail, in turn; the last one from then on.
         refused: receivers who are refused.
+        refusal: what they are refused with.
         got: the mails that were taken.
         asked: how often a mail was offered.
     """
@@ -49,6 +50,7 @@ class Mailbox:
     wants_login: bool = False
     answers: list[str] = field(default_factory=lambda: ["250 OK"])
     refused: tuple[str, ...] = ()
+    refusal: str = "550 no such box"
     got: list[EmailMessage] = field(default_factory=list)
     asked: int = 0
 
@@ -95,7 +97,7 @@ class Mailbox:
         options: list[str],
     ) -> str:
         if address in self.refused:
-            return "550 no such box"
+            return self.refusal
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -10,6 +10,7 @@ from email.utils import format_datetime
 
 import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,17 @@ class TestRetries:
             with pytest.raises(ApiError, match=r"no usable answer.*JOTFORM_BASE_URL") as caught:
                 client.user()
         assert (caught.value.retryable, caught.value.status) == (True, None)
+
+    @pytest.mark.parametrize("host", ["api..jotform.com", f"{'x' * 64}.example.org"])
+    def test_a_host_that_cannot_be_is_told_like_one_that_is_not_there(self, host: str) -> None:
+        client = JotformResource(api_key=KEY, base_url=f"https://{host}")
+        with pytest.raises(ApiError) as caught:
+            client.user()
+        assert (caught.value.retryable, caught.value.status) == (True, None)
+        assert str(caught.value).startswith(
+            "Jotform, GET /user: no usable answer (ConnectError: no host can have such a name). Nothing was written. "
+            "Check the connection and JOTFORM_BASE_URL, then run it again."
+        )
 
     def test_each_retry_is_a_warning_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         with Scripted([Reply({"message": "busy"}, 503), USER]) as server, caplog.at_level(logging.DEBUG):
@@ -197,6 +209,9 @@ class TestSecrets:
             Reply(b"", 302, {"Location": f"http://other.example.org/?key={KEY}"}),
             Reply({"data": [], "meta": KEY, "content": [KEY], KEY: 1}),
             Reply({"data": [{KEY: 1}], "meta": {}, "content": {KEY: 1}}),
+            Reply({"data": [{"id": f"Bearer {KEY}"}], "meta": {"total": 1, "last_page": 1}, "content": [KEY]}),
+            Reply({"data": [], "meta": {"total": KEY, "last_page": 1}, "content": [KEY]}),
+            Reply(b"", 302, {"Location": f"http://other.example.org:{KEY}/"}),
         ]
         shown = []
         for fault in faults:
@@ -204,11 +219,10 @@ class TestSecrets:
                 client = jotform(server) if service == "jotform" else givebutter(server)
                 with pytest.raises(MentorPipelineError) as caught:
                     _ = client.submissions("1") if isinstance(client, JotformResource) else client.contacts()
-                error: BaseException | None = caught.value
-                while error is not None:
-                    shown += [str(error), repr(error)]
-                    error = error.__cause__ or error.__context__
                 shown += [
+                    repr(caught.value),
+                    # All that Dagster stores, with what the error came from.
+                    serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb)).to_string(),
                     repr(client),
                     str(client),
                     repr(client._api),
@@ -260,8 +274,11 @@ class TestSecrets:
             jotform(server).user()
         message = str(caught.value)
         assert message.isprintable()
-        assert '("red 31m reversed next' in message
+        assert '("red 31mreversed next' in message
         assert len(message) < 500
+
+    def test_a_key_with_control_characters_between_is_taken_out_too(self) -> None:
+        assert printable("the s3\x1b[1mcr\x00et is", secret="s3cret") == "the [key] is"
 
     @given(st.text(), st.text(alphabet="abc", min_size=1, max_size=5))
     def test_printable_is_one_short_line_without_the_secret(self, text: str, secret: str) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
+import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,8 +16,10 @@ import dagster as dg
 import pytest
 
 from mentor_pipeline.errors import AlertLostError, ConfigError
+from mentor_pipeline.resources import notifier as notifier_module
 from mentor_pipeline.resources.notifier import Alert, Notifier
 from mentor_pipeline.settings import ALERT_SMTP_URL, ALERT_WEBHOOK, Settings
+from tests.resources.dripping import Dripping
 from tests.resources.mailbox import PASSWORD, USER, Mailbox, trusted
 from tests.resources.scripted import Reply, Scripted
 
@@ -136,14 +142,30 @@ def test_a_webhook_that_fails_loses_no_alert_and_is_told_without_its_url(
 def test_a_webhook_that_was_down_for_a_moment_is_tried_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, no_waiting: None
 ) -> None:
-    with Scripted([Reply(b"x", resets_after=0), Reply(status=429), Reply(b"ok")]) as channel:
+    with Scripted([Reply(status=503), Reply(status=429), Reply(b"ok")]) as channel:
         with notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
             told.tell(ALERT, log)
         assert len(channel.asked) == 3
     assert [line["kind"] for line in lines(settings)] == ["run_failed"]
 
 
-@pytest.mark.parametrize("url", [f"hooks.example.org/{SECRET}", f"https://hooks.example.org:{SECRET}"])
+def test_what_a_webhook_says_after_its_status_is_not_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Scripted([Reply(b"ok", headers={"content-encoding": "gzip"})]) as channel:
+        with notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+            told.tell(ALERT, log)
+        assert len(channel.asked) == 1
+    assert [line["kind"] for line in lines(settings)] == ["run_failed"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"hooks.example.org/{SECRET}",
+        f"https://hooks.example.org:{SECRET}",
+        f"https://hooks..example.org/{SECRET}",
+        f"https://{'x' * 64}.example.org/{SECRET}",
+    ],
+)
 def test_a_webhook_that_is_no_address_is_told(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
 ) -> None:
@@ -279,13 +301,17 @@ def test_a_mail_is_tried_again_where_that_can_help(
         assert reason in lines(settings)[1]["title"]
 
 
-def test_who_is_refused_is_named_and_the_others_get_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Mailbox(refused=("gone@example.org",)) as box:
+@pytest.mark.parametrize("answer", ["550 no such box", "450 come back later"])
+@pytest.mark.usefixtures("no_waiting")
+def test_who_is_refused_is_named_and_the_others_get_it_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    with Mailbox(refused=("gone@example.org",), refusal=answer) as box:
         given = with_mail(settings, f"smtp://{box.place}", monkeypatch, "ada@example.org,gone@example.org")
         with notifier(given) as told:
             told.tell(ALERT, log)
     assert [mail["X-Taken-For"] for mail in box.got] == ["ada@example.org"]
-    assert "it refused gone@example.org (550)" in lines(settings)[1]["title"]
+    assert f"it refused gone@example.org ({answer[:3]})" in lines(settings)[1]["title"]
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -310,14 +336,27 @@ def test_one_way_that_fails_keeps_no_alert_from_the_other(settings: Settings, mo
 
 
 @pytest.mark.parametrize(
-    "url", ["mail.example.org", f"smtp://mail.example.org:{SECRET}", f"https://u:{SECRET}@x.org", f"smtp://{SECRET}@x"]
+    ("url", "words"),
+    [
+        ("mail.example.org", "expected smtps://user:password@host:465"),
+        (f"smtp://mail.example.org:{SECRET}", "expected smtps://user:password@host:465"),
+        (f"https://u:{SECRET}@x.org", "expected smtps://user:password@host:465"),
+        (f"smtp://{SECRET}@x", "expected smtps://user:password@host:465"),
+        (f"smtp://u:{SECRET}@mail..example.org:587", "its host is no name that there can be"),
+        (f"smtps://u:{SECRET}@{'x' * 64}.example.org", "its host is no name that there can be"),
+        (f"smtp://u:{SECRET}%C3%A4@mail.example.org:587", "cannot be sent: choose another"),
+    ],
 )
-def test_a_mail_server_that_is_none_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_mail_server_that_is_none_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str, words: str
+) -> None:
     with notifier(with_mail(settings, url, monkeypatch)) as told:
         told.tell(ALERT, log)
-    title = lines(settings)[1]["title"]
-    assert "expected smtps://user:password@host:465" in title
-    assert SECRET not in title
+    alert, failure = lines(settings)
+    assert (alert["kind"], failure["kind"]) == ("run_failed", "mail_failed")
+    assert words in failure["title"]
+    assert ALERT_SMTP_URL in failure["title"]
+    assert SECRET not in failure["title"] + caplog.text
 
 
 def test_a_mail_server_without_sender_or_receivers_is_a_fault(
@@ -331,3 +370,87 @@ def test_a_mail_server_without_sender_or_receivers_is_a_fault(
     with pytest.raises(ConfigError, match="ALERT_FROM: expected an e-mail address") as refused:
         Settings.load()
     assert LOGIN not in str(refused.value)
+
+
+# -- what never ends, and what nobody thought of ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each way."""
+    monkeypatch.setattr(notifier_module, "_ALL_TRIES", timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first", "then"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\n", b"X-Wait: 1\r\n"),
+        ("http", b"H", b""),
+        ("https", b"\x16\x03\x03\x40\x00", b"\0"),
+        ("smtp", b"", b"220-wait\r\n"),
+        ("smtp", b"", b"2"),
+        ("smtps", b"\x16\x03\x03\x40\x00", b"\0"),
+    ],
+)
+@pytest.mark.usefixtures("short")
+def test_what_drips_is_left_and_the_other_way_still_works(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, scheme: str, first: bytes, then: bytes
+) -> None:
+    with Dripping(first, then) as slow, Scripted([Reply(b"ok")]) as channel, Mailbox() as box:
+        is_mail = scheme.startswith("smtp")
+        webhook, mail = (
+            (channel.url, f"{scheme}://{slow.place}")
+            if is_mail
+            else (f"{scheme}://{slow.place}", f"smtp://{box.place}")
+        )
+        with notifier(with_mail(with_webhook(settings, webhook, monkeypatch), mail, monkeypatch)) as told:
+            began = time.monotonic()
+            told.tell(ALERT, log)
+            took = time.monotonic() - began
+        slow.require_ended()
+        assert (len(channel.asked), len(box.got)) == ((1, 0) if is_mail else (0, 1))
+    alert, failure = lines(settings)
+    assert (alert["kind"], failure["kind"]) == ("run_failed", "mail_failed" if is_mail else "webhook_failed")
+    assert "no answer" in failure["title"]
+    assert took < 4
+
+
+@pytest.mark.usefixtures("short")
+def test_a_name_that_is_looked_up_for_ever_is_not_waited_for_and_nothing_is_sent_afterwards(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(*where: Any, **more: Any) -> Any:
+        answered.wait(10)
+        return look_up(*where, **more)
+
+    with Scripted([Reply(b"ok")]) as channel, Mailbox() as box:
+        both = with_mail(with_webhook(settings, channel.url, monkeypatch), f"smtp://{box.place}", monkeypatch)
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        with notifier(both) as told:
+            began = time.monotonic()
+            told.tell(ALERT, log)
+            assert time.monotonic() - began < 4
+        answered.set()
+        time.sleep(0.5)
+        assert (channel.asked, box.got) == ([], [])
+    assert [line["kind"] for line in lines(settings)] == ["run_failed", "webhook_failed", "mail_failed"]
+
+
+def test_what_nobody_thought_of_is_a_line_of_its_way_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError(SECRET)
+
+    monkeypatch.setattr(notifier_module, "_post", broken)
+    with Mailbox() as box:
+        both = with_mail(with_webhook(settings, "http://127.0.0.1:1", monkeypatch), f"smtp://{box.place}", monkeypatch)
+        with notifier(both) as told:
+            told.tell(ALERT, log)
+        assert len(box.got) == 1
+    alert, failure = lines(settings)
+    assert (alert["kind"], failure["kind"]) == ("run_failed", "webhook_failed")
+    assert f"(unexpected error: LookupError). Check {ALERT_WEBHOOK}." in failure["title"]
+    assert SECRET not in caplog.text + failure["title"]
