@@ -52,7 +52,11 @@ def restore(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Make every table what it was in a backup. What is there now is saved first."""
+    """Make every table what it was in a backup. What is there now is saved first.
+
+    What nobody could tell again stays: decisions, check-ins, sent notes, what was changed in Givebutter from here, and
+    who was forgotten.
+    """
     from mentor_pipeline.cli.installation import acting, installation
     from mentor_pipeline.operator.backup import plan_restore, read_backup
     from mentor_pipeline.operator.backup import restore as put_back
@@ -61,17 +65,16 @@ def restore(
     found = read_backup(file)
     if not yes:
         plan = plan_restore(here.warehouse, found)
+        shown = [_exchanges(plan), *_kept(plan)]
         step = f"to do it, `mentor-pipeline restore {shlex.quote(str(file))} --yes`. Nothing was changed."
-        terminal.result({"ok": True, "restore": plan}, _exchanges(plan), show.next_step(step))
+        terminal.result({"ok": True, "restore": plan}, *shown, show.next_step(step))
         return
     done = put_back(here.warehouse, here.settings, found, acting(by))
+    but = ", but for what is kept" if done.kept else ""
+    head = Text(f"Every table is as it was on {found.manifest.created_at:%Y-%m-%d at %H:%M} UTC{but}.", "green")
     saved = [Text(f"What was there before is in {done.saved}.")] if done.saved else []
-    step = (
-        "`mentor-pipeline sync`. Import files written after the backup are not known to it: before you import a new "
-        "one, see in it that no note goes out a second time."
-    )
-    head = Text(f"Every table is as it was on {found.manifest.created_at:%Y-%m-%d at %H:%M} UTC.", "green")
-    terminal.result({"ok": True, "restore": done}, _exchanges(done), head, *saved, show.next_step(step))
+    shown = [_exchanges(done), head, *_kept(done), *saved]
+    terminal.result({"ok": True, "restore": done}, *shown, show.next_step(_step_after(done)))
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -113,5 +116,52 @@ def _exchanges(plan: Restore) -> RenderableType:
     made = plan.backup.manifest
     title = f"{plan.backup.path}: {made.created_at:%Y-%m-%d %H:%M} UTC, mentor-pipeline {made.version}"
     then = "rows" if plan.is_applied else "then"
-    rows = [(one.table, f"{one.rows_now:,}", f"{one.rows_then:,}") for one in plan.tables]
+    rows = [
+        (one.table, "?" if one.rows_now is None else f"{one.rows_now:,}", f"{one.rows_then:,}") for one in plan.tables
+    ]
     return show.grid(title, ["table", "before>" if plan.is_applied else "now>", f"{then}>"], rows)
+
+
+def _kept(plan: Restore) -> list[RenderableType]:
+    """What does not become as it was: kept rows, people who stay forgotten, a damaged file."""
+    from mentor_pipeline.operator.backup import KEPT
+
+    shown: list[RenderableType] = []
+    if plan.damaged and plan.is_applied:
+        shown.append(
+            Text(f"The database was damaged. It is kept as {plan.damaged}; delete it when you are sure.", "yellow")
+        )
+    elif plan.damaged:
+        shown.append(Text(f"{plan.damaged} is damaged. It would be moved aside and kept.", "yellow"))
+    if plan.kept:
+        rows = [(name, f"{count:,}", KEPT[name]) for name, count in plan.kept.items()]
+        title = "Newer than the backup, and kept" if plan.is_applied else "Newer than the backup; these would be kept"
+        shown.append(show.grid(f"\n{title}", ["table", "rows>", "what"], rows))
+    if plan.forgotten:
+        who = f"mentor {', '.join(map(show.plain, plan.forgotten))}"
+        shown.append(
+            Text(f"Forgotten after the backup, and forgotten again: {who}.")
+            if plan.is_applied
+            else Text(
+                f"Forgotten after the backup, and would be forgotten again: {who}. Above, their rows still count."
+            )
+        )
+    if plan.unreadable:
+        lost = "; ".join(f"{name} ({KEPT[name]})" for name in plan.unreadable)
+        shown.append(
+            Text(f"The damaged file cannot tell what is newer than the backup, so that is lost: {lost}.", "yellow")
+        )
+    return shown
+
+
+def _step_after(done: Restore) -> str:
+    from mentor_pipeline.operator.backup import KEPT
+
+    step = "`mentor-pipeline sync`. Import the Givebutter files of the days since the backup again (from inbox/done)."
+    nothing_was_there = done.saved is None and done.damaged is None
+    unknown = KEPT if nothing_was_there else done.unreadable
+    if "sent_notes" in unknown:
+        step += " Before you import a new import file, see in it that no note goes out a second time."
+    if "forgotten" in unknown:
+        step += " Forget again who asked for it since then: `mentor-pipeline forget MN_ID`."
+    return step

@@ -2,7 +2,8 @@
 
 A backup is a zip of one Parquet file a table, read in one moment, with a manifest and the year files of then. Parquet
 keeps types; the zip's own sums find a damaged byte. Putting one back replaces every table in one transaction, after
-what was there has been saved beside it. Not in it: keys, Dagster's history of runs, and the files in inbox and exports.
+what was there has been saved beside it. Only what nobody could tell again is kept (`KEPT`): what was done outside, what
+people decided, who was forgotten. Not in a backup: keys, Dagster's history of runs, and the files in inbox and exports.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import io
 import zipfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import orjson
@@ -21,14 +23,17 @@ import polars as pl
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from mentor_pipeline.domain.forgotten import LEDGER
 from mentor_pipeline.errors import BackupError, WarehouseError
+from mentor_pipeline.operator.folders import private_folder
+from mentor_pipeline.operator.forget import forget_again, ids_in
+from mentor_pipeline.resources.duckdb_warehouse import DAMAGED, NO_WAREHOUSE, DuckDBWarehouse
 from mentor_pipeline.settings import configured_years
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mentor_pipeline.resources.warehouse import Reader, Transaction, Warehouse
     from mentor_pipeline.settings import Settings
@@ -37,6 +42,23 @@ FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
 _AS_IT_WAS: Final = "Nothing was changed."
 _LOCK_WAIT_S: Final = 30.0
+_LOG_ENDING: Final = ".wal"
+"""What DuckDB adds to a file's name for the log of what is not in it yet."""
+
+KEPT: Final = {
+    "contact_archive_log": "archived, restored and released contacts",
+    "tag_log": "changed tags",
+    "sent_notes": "notes that went out",
+    "operator_actions": "decisions, edits and check-ins",
+    "placeholder_ids": "placeholders given to mentors",
+    "mentor_aliases": "placeholders that became ids",
+    LEDGER: "numbers of forgotten people",
+}
+"""Tables whose rows a restore keeps where the backup does not have them yet, and what they tell.
+
+They are only ever added to, and no service tells them again. Decisions stand under a mentor's placeholder too, so it
+must go on meaning the same mentor.
+"""
 
 
 @checked_dataclass(frozen=True)
@@ -70,10 +92,10 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """How many rows of a table there are now, and how many there will be."""
+    """How many rows of a table there are now (None: the database is damaged), and how many there will be."""
 
     table: str
-    rows_now: int
+    rows_now: int | None
     rows_then: int
 
 
@@ -85,13 +107,22 @@ class Restore:
         backup: the file.
         tables: every table that has rows now or will have.
         is_applied: True once it is done.
-        saved: the backup of what was there before; none where nothing was.
+        kept: by table of `KEPT`, rows that the backup does not have and that stay.
+        forgotten: ids of people who were forgotten after the backup; once it is done, of those whom it had brought back
+            and who were forgotten again.
+        saved: the backup of what was there before; none where nothing was, or where it was damaged.
+        damaged: the damaged database; once it is done, under which name it is kept.
+        unreadable: tables of `KEPT` that could not be read from it.
     """
 
     backup: Backup
     tables: Sequence[Exchange]
     is_applied: bool = False
+    kept: Mapping[str, int] = field(default_factory=dict)
+    forgotten: Sequence[str] = ()
     saved: Path | None = None
+    damaged: Path | None = None
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +161,13 @@ def write_backup(warehouse: Warehouse, settings: Settings, path: Path) -> Backup
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    if not path.parent.is_dir():  # made by us, it would be on this disk instead of the one that is to be plugged in
+        msg = (
+            f"There is no folder {path.parent}. No file was written. Is the disk plugged in? Else make the folder, or "
+            "name another place."
+        )
+        raise BackupError(msg)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=False)
         try:
             with path.open("r+b") as file:
@@ -206,32 +242,168 @@ def read_backup(path: Path) -> Backup:
 
 
 def plan_restore(warehouse: Warehouse, backup: Backup) -> Restore:
-    """What putting a backup back would change."""
-    now, then = warehouse.counts(TABLES), backup.manifest.rows
-    exchanges = (Exchange(name, now[name], then.get(name, 0)) for name in TABLES)
-    return Restore(backup, [one for one in exchanges if one.rows_now or one.rows_then])
+    """What putting a backup back would change.
+
+    Raises:
+        BackupError: its rows cannot be read.
+        WarehouseError: those of now cannot be read, though the database is not damaged.
+    """
+    damaged, unreadable = None, tuple[str, ...]()
+    now: Mapping[str, int | None]
+    with _reading(backup.path) as archive:
+        try:
+            with warehouse.reading() as reader:
+                now = reader.counts(TABLES)
+                kept = {name: _newer(reader, archive, backup, name) for name in KEPT}
+        except WarehouseError as error:
+            damaged = _damaged_file(warehouse, error)
+            now = dict.fromkeys(TABLES)
+            kept, unreadable = _salvaged(warehouse, archive, backup)
+    rows = {name: backup.manifest.rows.get(name, 0) + (kept[name].height if name in kept else 0) for name in TABLES}
+    return Restore(
+        backup,
+        _exchanges(now, rows),
+        kept=_heights(kept),
+        forgotten=ids_in(kept[LEDGER]) if LEDGER in kept else (),
+        damaged=damaged,
+        unreadable=unreadable,
+    )
 
 
 def restore(warehouse: Warehouse, settings: Settings, backup: Backup, by: str) -> Restore:
     """Make every table what it was, in one transaction; what is there now is saved in a backup of its own first.
 
+    Rows of `KEPT` that the backup does not have stay, and people who were forgotten after it are forgotten again. A
+    damaged DuckDB file is kept beside the new one, with what can still be read from it carried over.
+
     Raises:
         BackupError: the file cannot be read, or its rows do not fit; nothing was changed.
         WarehouseBusyError: a run is changing the tables; nothing was changed.
     """
-    with _alone(warehouse, settings, "restore", by):
-        plan = plan_restore(warehouse, backup)
-        saved = None
-        if any(one.rows_now for one in plan.tables):
-            saved = settings.data_dir / "backups" / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
-            write_backup(warehouse, settings, saved)
-        with warehouse.write() as store, _reading(backup.path) as archive:
-            for name, spec in TABLES.items():
-                if name in backup.manifest.rows:
-                    _put(store, name, _read_table(archive, backup, name))
-                elif store.table_exists(name):
-                    store.replace_slice(name, spec.empty(), {})
-    return Restore(backup, plan.tables, is_applied=True, saved=saved)
+    with _alone(warehouse, settings, "restore", by), _reading(backup.path) as archive:
+        try:
+            return _put_back(warehouse, settings, archive, backup)
+        except WarehouseError as error:
+            damaged = _damaged_file(warehouse, error)
+        return _put_beside(warehouse, damaged, archive, backup)
+
+
+def _put_back(warehouse: Warehouse, settings: Settings, archive: zipfile.ZipFile, backup: Backup) -> Restore:
+    now, saved = warehouse.counts(TABLES), None
+    if any(now.values()):
+        saved = settings.data_dir / "backups" / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
+        _provide(saved.parent)
+        write_backup(warehouse, settings, saved)
+    with warehouse.write() as store:
+        kept = {name: _newer(store, archive, backup, name) for name in KEPT}
+        forgotten = _fill(store, archive, backup, kept)
+        exchanges = _exchanges(now, store.counts(TABLES))
+    return Restore(backup, exchanges, is_applied=True, kept=_heights(kept), forgotten=forgotten, saved=saved)
+
+
+def _provide(folder: Path) -> None:
+    try:
+        private_folder(folder)
+    except OSError as error:
+        msg = f"What is there now cannot be saved in {folder}: {error.strerror}. {_AS_IT_WAS} Make room."
+        raise BackupError(msg) from error
+
+
+def _put_beside(warehouse: Warehouse, damaged: Path, archive: zipfile.ZipFile, backup: Backup) -> Restore:
+    """Fill a new file, and let it take the place of the damaged one only when it is whole."""
+    kept, unreadable = _salvaged(warehouse, archive, backup)
+    new = DuckDBWarehouse(damaged.with_name(f"{damaged.name}.restoring"))
+    aside = damaged.with_name(f"{damaged.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    try:
+        _delete(new.path)  # of a restore that was killed
+        with new.write() as store:
+            forgotten = _fill(store, archive, backup, kept)
+            exchanges = _exchanges(dict.fromkeys(TABLES), store.counts(TABLES))
+        for ending in (_LOG_ENDING, ""):  # the log first: without its file it would be taken for the new one's
+            old = Path(f"{damaged}{ending}")
+            if old.exists():
+                old.rename(f"{aside}{ending}")
+        new.path.rename(damaged)
+    except OSError as error:
+        msg = (
+            f"{damaged} is damaged, and cannot be kept as {aside}: {error.strerror}. No table was restored. Change the "
+            "rights of the folder, and run this again."
+        )
+        raise BackupError(msg) from error
+    finally:
+        _delete(new.path)
+    return Restore(
+        backup, exchanges, is_applied=True, kept=_heights(kept), forgotten=forgotten, damaged=aside,
+        unreadable=unreadable,
+    )  # fmt: skip
+
+
+def _delete(database: Path) -> None:
+    for ending in (_LOG_ENDING, ""):
+        Path(f"{database}{ending}").unlink(missing_ok=True)
+
+
+def _fill(
+    store: Transaction, archive: zipfile.ZipFile, backup: Backup, kept: Mapping[str, pl.DataFrame]
+) -> Sequence[str]:
+    """Make the tables what they were, with the rows that are kept; who was forgotten again."""
+    for name, spec in TABLES.items():
+        if name in backup.manifest.rows:
+            _put(store, name, _read_table(archive, backup, name))
+        elif store.table_exists(name):
+            store.replace_slice(name, spec.empty(), {})
+    # Before the kept rows: those know nothing of the forgotten, but of somebody who signed up with the id since.
+    forgotten = forget_again(store, kept[LEDGER]) if LEDGER in kept else ()
+    for name, rows in kept.items():
+        if rows.height:
+            store.append(name, rows)
+    return forgotten
+
+
+def _newer(reader: Reader, archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:
+    """The stored rows of a table that the backup does not have."""
+    spec, rows = TABLES[name], reader.read_or_empty(name)
+    if name not in backup.manifest.rows:
+        return rows
+    then = spec.conform(_read_table(archive, backup, name))
+    rows = rows.join(then, on=spec.key, how="anti")
+    if name == "placeholder_ids":  # a number that somebody else has in the backup would be two mentors' number
+        rows = rows.join(then, on=["year", "mn_id"], how="anti")
+    return rows
+
+
+def _salvaged(
+    warehouse: Warehouse, archive: zipfile.ZipFile, backup: Backup
+) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
+    """What can still be read of `KEPT` from a damaged database, and the names of the tables that cannot."""
+    kept: dict[str, pl.DataFrame] = {}
+    for name in KEPT:
+        try:
+            with warehouse.reading() as reader:
+                kept[name] = _newer(reader, archive, backup, name)
+        except WarehouseError as error:
+            _damaged_file(warehouse, error)
+    return kept, tuple(name for name in KEPT if name not in kept)
+
+
+def _damaged_file(warehouse: Warehouse, error: WarehouseError) -> Path:
+    """The file of a warehouse whose error says that it is damaged, or no database at all.
+
+    Raises:
+        WarehouseError: it says something else.
+    """
+    if isinstance(warehouse, DuckDBWarehouse) and any(words in str(error) for words in (DAMAGED, NO_WAREHOUSE)):
+        return warehouse.path
+    raise error
+
+
+def _exchanges(now: Mapping[str, int | None], then: Mapping[str, int]) -> list[Exchange]:
+    exchanges = (Exchange(name, now[name], then[name]) for name in TABLES)
+    return [one for one in exchanges if one.rows_now or one.rows_then]
+
+
+def _heights(kept: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    return {name: rows.height for name, rows in kept.items() if rows.height}
 
 
 def _read_table(archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:

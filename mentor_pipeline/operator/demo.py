@@ -21,6 +21,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
+from mentor_pipeline.operator.folders import private_files, private_folder, shut
 from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
 from mentor_pipeline.operator.services import Services, WorldSize, simulated
 from mentor_pipeline.resources.open_warehouse import open_warehouse
@@ -133,7 +134,7 @@ def run_demo(folder: Path, program: ProgramYear, *, size: WorldSize, shown: Show
         ConfigError: the folder holds other things than a demo, or is in use; nothing was touched.
         DemoFailedError: a job failed.
     """
-    with working_in(folder):
+    with private_files(), working_in(folder):
         start_afresh(folder)
         return _Play(folder, program, shown).play(size)
 
@@ -184,9 +185,10 @@ def working_in(folder: Path) -> Iterator[None]:
         )
         raise ConfigError(msg)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DEMO_MARKER).touch()
-        lock = FileLock(folder / LOCK, timeout=0)
+        private_folder(folder)
+        (folder / DEMO_MARKER).touch(mode=0o600)
+        shut(folder)
+        lock = FileLock(folder / LOCK, timeout=0, mode=0o600)
         lock.acquire()
     except Timeout as error:
         msg = f"The demo in {folder} is in use by another `mentor-pipeline demo` or `dev`. Stop that first."
@@ -238,6 +240,7 @@ def in_demo(folder: Path, program: ProgramYear, *, with_services: bool) -> Itera
 def serving(folder: Path, services: Mapping[str, str]) -> Iterator[None]:
     """Tell other commands where the simulated services of the demo answer, while they do."""
     served = folder / SERVICES_NAME
+    served.touch(mode=0o600)
     served.write_text(json.dumps(dict(services)), encoding="utf-8")
     try:
         yield
@@ -312,7 +315,7 @@ class _Play:
 
     def _import_export_of(self, services: Services, settings: Settings) -> None:
         with self._step("import an export through the inbox") as (tell, watch):
-            settings.inbox_dir.mkdir(exist_ok=True)
+            private_folder(settings.inbox_dir)
             services.export_contacts(settings.inbox_dir)
             done = run_inbox(settings, self.warehouse, by=BY, watch=watch)
             for one in done.imported:

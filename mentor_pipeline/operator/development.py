@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from mentor_pipeline.errors import ConfigError
 from mentor_pipeline.operator.demo import WORLD_NAME, demo_environment, demo_folder, serving, working_in
+from mentor_pipeline.operator.folders import private_files
 from mentor_pipeline.operator.runs import DEMO_MARKER, prepare_home, refuse_mixture
 from mentor_pipeline.operator.services import process, simulated
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
@@ -61,6 +62,7 @@ def serve(
         raise ConfigError(msg)
     has_keys = all(os.environ.get(key, "").strip() for key in (JOTFORM_KEY, GIVEBUTTER_KEY))
     with ExitStack() as stack:
+        stack.enter_context(private_files())
         if has_keys and not use_demo:
             refuse_mixture("sync", settings)
             values = {"DAGSTER_HOME": str(prepare_home(settings))}

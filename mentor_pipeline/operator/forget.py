@@ -3,12 +3,14 @@
 `Forgetting.of` computes everything from what is stored and changes nothing; `forget` does it, in one transaction and
 with the writer lock, so that no run that read them before writes them back. What must stay is in the ledger `forgotten`
 (see `domain.forgotten`): that the id was forgotten, when and by whom, and which rows of the services are not taken in
-again. Nothing here calls a service or touches a file: what remains there is told, with what to do.
+again. By these numbers `forget_again` does the same to tables that an older backup has brought back. Nothing here calls
+a service or touches a file: what remains there is told, with what to do.
 """
 
 from __future__ import annotations
 
 import re
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -27,11 +29,11 @@ from mentor_pipeline.errors import MentorPipelineError, WrongUseError
 from mentor_pipeline.tables import TABLES, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from mentor_pipeline.resources.warehouse import Reader, Warehouse
+    from mentor_pipeline.resources.warehouse import Reader, Transaction, Warehouse
     from mentor_pipeline.settings import ProgramYear, Settings
 
 JOB: Final = "forget"
@@ -56,6 +58,7 @@ _WORDED: Final = (
 _TEXTS: Final = {Type.TEXT, Type.JSON}
 _LISTS: Final = {Type.TEXT_LIST}
 _SHORTEST_NAME: Final = 5
+_FILES_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,30 @@ class Forgetting:
             WrongUseError: no id was given.
             MentorPipelineError: nobody has that id, or they were forgotten before.
         """
-        stored = {name: reader.read_or_empty(name) for name in TABLES}
+        stored = _everything(reader)
         person = _person(stored, program, asked)
-        sources = _sources(stored, person)
+        return cls._computed(stored, person, _sources(stored, person), now)
+
+    @classmethod
+    def again(cls, reader: Reader, ledger: pl.DataFrame) -> Forgetting:
+        """Find out what it takes where older tables came back.
+
+        Args:
+            reader: the tables.
+            ledger: the rows of `forgotten` of one person.
+        """
+        stored = _everything(reader)
+        sources: dict[str, list[str]] = {
+            table: ledger.filter(source_table=table)["source_id"].sort().to_list()
+            for table in (*FORM_TABLES.values(), MEMBERS, CONTACTS)
+        }
+        person = _person_again(stored, ledger, sources[FORM_TABLES["signup"]])
+        return cls._computed(stored, person, sources, ledger["forgotten_at"][0])
+
+    @classmethod
+    def _computed(
+        cls, stored: Mapping[str, pl.DataFrame], person: Person, sources: dict[str, list[str]], now: datetime
+    ) -> Forgetting:
         words = _Words.of(stored, person, sources)
         made = cls(person, sources, {}, {}, words)
         for name, frame in stored.items():
@@ -132,9 +156,17 @@ class Forgetting:
             made.remains += words.left_in(name, after)
         return made
 
+    def carry_out(self, transaction: Transaction) -> None:
+        """Remove and change the rows; the ledger is not written."""
+        for name, keys in self.removed.items():
+            for key in keys.iter_rows(named=True):
+                transaction.replace_slice(name, TABLES[name].empty(), key)
+        for name, rows in self.changed.items():
+            transaction.upsert(name, rows)
+
     def ledger(self, *, now: datetime, by: str) -> pl.DataFrame:
         """The rows of `forgotten` to add."""
-        newest = max(self.person.ids)
+        newest = max(self.person.ids, default=0)
         rows = [(year, mn_id, PERSON, mn_id) for year, ids in self.person.ids.items() for mn_id in sorted(ids)]
         rows += [(newest, self.person.mn_id, table, one) for table, ids in self.sources.items() for one in ids]
         return pl.DataFrame([(*row, now, by) for row in rows], schema=TABLES[LEDGER].schema, orient="row")
@@ -161,13 +193,42 @@ def forget(
     """
     with warehouse.alone(year=program.year, job=JOB, by=by, wait_s=wait_s), warehouse.write() as transaction:
         made = Forgetting.of(transaction, program, asked, now)
-        for name, keys in made.removed.items():
-            for key in keys.iter_rows(named=True):
-                transaction.replace_slice(name, TABLES[name].empty(), key)
-        for name, rows in made.changed.items():
-            transaction.upsert(name, rows)
+        made.carry_out(transaction)
         transaction.append(LEDGER, made.ledger(now=now, by=by))
     return made
+
+
+def forget_again(transaction: Transaction, ledger: pl.DataFrame) -> list[str]:
+    """Forget once more those who came back with older tables; their rows of the ledger are not written.
+
+    Args:
+        transaction: what brought the tables back.
+        ledger: rows of `forgotten` that the tables do not have.
+
+    Returns:
+        The ids of those of whom something had come back.
+    """
+    again = []
+    for rows in _people(ledger):
+        made = Forgetting.again(transaction, rows)
+        if made.removed or made.changed:
+            made.carry_out(transaction)
+            again.append(made.person.mn_id)
+    return again
+
+
+def ids_in(ledger: pl.DataFrame) -> list[str]:
+    """The ids under which the people of a ledger were forgotten."""
+    return [_id_in(rows) for rows in _people(ledger)]
+
+
+def _people(ledger: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows of each person: they were forgotten one at a time, each with the writer lock."""
+    return ledger.partition_by("forgotten_at", maintain_order=True)
+
+
+def _everything(reader: Reader) -> dict[str, pl.DataFrame]:
+    return {name: reader.read_or_empty(name) for name in TABLES}
 
 
 # -- who ------------------------------------------------------------------------------------------------------------
@@ -230,6 +291,30 @@ def _person(stored: Mapping[str, pl.DataFrame], program: ProgramYear, asked: str
     name = named[anchor][0]
     full_name = " ".join(filter(None, (name.preferred or name.first, name.last)))
     return Person(own.get(now_id) or min(ids[anchor]), full_name, ids, others)
+
+
+def _person_again(stored: Mapping[str, pl.DataFrame], ledger: pl.DataFrame, submissions: Collection[str]) -> Person:
+    """Who was forgotten, in older tables: by their sign-ups, and by their ids where no sign-up is somebody else's."""
+    ids: dict[int, set[str]] = {}
+    for year, mn_id in ledger.filter(source_table=PERSON).select("year", "source_id").iter_rows():
+        ids.setdefault(year, set()).add(mn_id)
+    for year, mn_id, newest, merged in (
+        stored["signups"].select("year", "mn_id", "submission_id", "merged_submission_ids").iter_rows()
+    ):
+        if {newest, *(merged or ())}.isdisjoint(submissions):
+            ids.get(year, set()).discard(mn_id)
+        else:
+            ids.setdefault(year, set()).add(mn_id)
+    theirs = {year: frozenset(names) for year, names in ids.items() if names}
+    numbers = {comparable_mn_id(mn_id) for names in theirs.values() for mn_id in names}
+    others = {year for year, mn_id, _ in _everybody(stored) if comparable_mn_id(mn_id) in numbers} - theirs.keys()
+    return Person(_id_in(ledger), "", theirs, tuple(sorted(others)))
+
+
+def _id_in(ledger: pl.DataFrame) -> str:
+    """The id under which somebody was forgotten; earlier ids have rows of their own."""
+    of_sources = ledger.filter(pl.col("source_table") != PERSON)
+    return str((ledger if of_sources.is_empty() else of_sources)["mn_id"][0])
 
 
 def _everybody(stored: Mapping[str, pl.DataFrame]) -> list[tuple[int, str, Name]]:
@@ -478,8 +563,39 @@ def _names_person(path: Path, words: _Words) -> bool:
     )
 
 
-def elsewhere(made: Forgetting, files: Iterable[Path], settings: Settings) -> list[str]:
-    """What remains outside of the tables, why, and what to do about it, one line each."""
+def backups_known(settings: Settings) -> list[Path]:
+    """Backups in the data folder, and databases that a restore moved aside; nobody can search them for a name."""
+    database = settings.warehouse_path.name
+    aside = (path for name in ("damaged-*", "restoring") for path in settings.data_dir.glob(f"{database}.{name}"))
+    return sorted([*filter(_is_backup, settings.data_dir.rglob("*.zip")), *aside])
+
+
+def _is_backup(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith("tables/") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _named(files: Sequence[Path]) -> str:
+    """The files with their folders, the last of many; nothing for none."""
+    if not files:
+        return ""
+    shown = ", ".join(map(str, files[-_FILES_NAMED:]))
+    more = len(files) - _FILES_NAMED
+    return f"; in the data folder these: {shown}" + (f", and {more} more" if more > 0 else "")
+
+
+def elsewhere(made: Forgetting, files: Iterable[Path], backups: Sequence[Path], settings: Settings) -> list[str]:
+    """What remains outside of the tables, why, and what to do about it, one line each.
+
+    Args:
+        made: who was forgotten.
+        files: see `files_naming`.
+        backups: see `backups_known`.
+        settings: where Dagster's home is.
+    """
     lines = []
     forms = [
         f"{table} {', '.join(ids)}" for table, ids in made.sources.items() if ids and table in FORM_TABLES.values()
@@ -502,7 +618,8 @@ def elsewhere(made: Forgetting, files: Iterable[Path], settings: Settings) -> li
         )
     lines += [f"The file {path} names them (or a namesake): delete it, or cut the lines out." for path in files]
     lines.append(
-        "Backups made before now hold them. Delete these, or keep in mind to forget the person again after a restore."
+        f"Backups made before now hold them{_named(backups)}. Delete these. A restore in this data folder forgets the "
+        "person again by itself; where the tables are put elsewhere, forget the person there once more."
     )
     lines.append(
         f"Dagster's history of runs ({settings.dagster_home}, unless another storage is set) may name them in the "

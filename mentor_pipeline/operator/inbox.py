@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import polars as pl
 
 from mentor_pipeline.errors import MentorPipelineError
+from mentor_pipeline.operator.folders import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -156,7 +157,7 @@ def _listed(inbox: Path) -> list[InboxFile]:
     """The files of the folder with size and time, by name."""
     files = []
     try:
-        inbox.mkdir(exist_ok=True)
+        inbox.mkdir(mode=PRIVATE, exist_ok=True)
         with os.scandir(inbox) as entries:
             for entry in entries:
                 if not entry.is_file():
@@ -281,7 +282,10 @@ def _entries(files: Iterable[InboxFile], ledger: pl.DataFrame) -> dict[str, Mapp
 
 def _done_with(file: InboxFile, entry: Mapping[str, Any]) -> DoneWith:
     if entry["status"] == "rejected":
-        return DoneWith(file.name, "rejected", str(entry["message"]))
+        why = str(entry["message"])
+        if entry["filename"] != file.name:
+            why = f"It has the same content as {entry['filename']}, which was rejected before. {why}"
+        return DoneWith(file.name, "rejected", why)
     return DoneWith(file.name, "done", already_imported(entry))
 
 
@@ -377,7 +381,7 @@ def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note:
     """
     target_dir = inbox / folder
     try:
-        target_dir.mkdir(exist_ok=True)
+        target_dir.mkdir(mode=PRIVATE, exist_ok=True)
         if not path.exists():  # another tick put it away first
             return None
         target = _reserved(target_dir, path.name)

@@ -29,6 +29,7 @@ from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
 from mentor_pipeline.domain.failures_csv import DOWNLOAD_AGAIN
 from mentor_pipeline.domain.strict_csv import EXPORT_AGAIN, read_header
 from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError
+from mentor_pipeline.operator.folders import private_files, private_folder, shut_data
 from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
 from mentor_pipeline.resources.event_log import keep_engines
 from mentor_pipeline.resources.http import checked_key, checked_url
@@ -290,7 +291,7 @@ def prepare_home(settings: Settings) -> Path:
     """Make Dagster's home ready; the folder that DAGSTER_HOME names, else the one in the data folder.
 
     Our own home always gets the packaged `dagster.yaml`, so that an upgrade arrives. A home of the operator's is only
-    given one when it has none.
+    given one when it has none. What is made is for its owner alone, and what an earlier version left open is shut.
 
     Raises:
         ConfigError: it cannot be made.
@@ -300,12 +301,13 @@ def prepare_home(settings: Settings) -> Path:
     target = home / "dagster.yaml"
     packaged = packaged_instance_file().read_bytes()
     try:
-        # What is in the data folder is about real people: nobody else's business on this machine.
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.mkdir(parents=True, exist_ok=True)
+        shut_data(settings)
+        private_folder(settings.data_dir)
+        private_folder(home)
         if not target.exists() or (not named and target.read_bytes() != packaged):
             new = home / f".dagster.yaml.{os.getpid()}"  # renamed, for the daemon may be reading the old one
-            new.write_bytes(packaged)
+            with private_files():
+                new.write_bytes(packaged)
             new.replace(target)
     except OSError as error:
         variable = _HOME if named else "MENTOR_PIPELINE_DATA_DIR"
@@ -345,7 +347,8 @@ def _storage_faults_told(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    with environment({_HOME: str(prepare_home(settings))}), dg.DagsterInstance.get() as instance:
+    home = {_HOME: str(prepare_home(settings))}
+    with private_files(), environment(home), dg.DagsterInstance.get() as instance:
         keep_engines(instance)
         yield instance
 
@@ -627,7 +630,7 @@ def run_inbox(
 ) -> InboxRun:
     """Do once what the inbox sensor does: import the files that are ready, put away those that are done with."""
     inbox = settings.inbox_dir
-    inbox.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(inbox.parent)
     first = {file.name: file for file in observe(inbox, {})}
     if not first:
         return InboxRun()

@@ -345,16 +345,16 @@ class DuckDBWarehouse(Warehouse):
 
 _INTACT: Final = "What was stored before is intact. Make room and try again."
 _CORRECT: Final = "Nothing was changed. Correct MENTOR_PIPELINE_DATA_DIR."
-_DAMAGED: Final = (
-    "is damaged. It was left as it is. Put a backup in its place, or move it away to start with an empty warehouse."
+_BACKUP_INSTEAD: Final = (
+    "It was left as it is. Put a backup in its place with `mentor-pipeline restore FILE --yes`, which keeps this file "
+    "under another name; without a backup, move it away to start with an empty warehouse."
 )
+DAMAGED: Final = f"is damaged. {_BACKUP_INSTEAD}"
+NO_WAREHOUSE: Final = f"is not a DuckDB file. {_BACKUP_INSTEAD}"
 _EXPLANATIONS: Final = {
-    "not a valid DuckDB database file": (
-        "is not a DuckDB file. It was left as it is. Put the right file there (a backup), or move this one away to "
-        "start with an empty warehouse."
-    ),
-    "Corrupt database file": _DAMAGED,
-    "Could not read enough bytes": _DAMAGED,
+    "not a valid DuckDB database file": NO_WAREHOUSE,
+    "Corrupt database file": DAMAGED,
+    "Could not read enough bytes": DAMAGED,
     "created with a newer version of DuckDB": (
         "was written by a newer version of DuckDB than is installed here. It was left as it is. Install the version "
         "of mentor-pipeline that wrote it."

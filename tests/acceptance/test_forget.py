@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from mentor_pipeline.cli import backup  # noqa: F401 - it adds its commands to `app`
 from mentor_pipeline.tables import TABLES
 from tests.acceptance.installation import done
 
@@ -42,6 +43,11 @@ def test_a_forgotten_mentor_does_not_come_back(story: Installation) -> None:
     before = naming(story, words)
     assert {"raw_mn_signups", "raw_gb_full_contacts", "mentor_history", "operator_actions", "mentors"} <= set(before)
 
+    file = str(story.data_dir.parent / "before.zip")
+    story.call_json("backup", file)
+    other = next(one["mn_id"] for one in candidates.iter_rows(named=True) if one["mn_id"] != mn_id)
+    story.call_json("edit", other, "shirt_size", "4XL")
+
     shown = story.call_json("forget", mn_id)
     assert (shown["is_applied"], naming(story, words)) == (False, before)
     said = story.call_json("forget", mn_id, "--yes", "--by", "Ada")
@@ -59,6 +65,14 @@ def test_a_forgotten_mentor_does_not_come_back(story: Installation) -> None:
     settled = story.append_only()
     done(story.run("sync", EVERYTHING))
     assert all(frame.equals(settled[name]) for name, frame in story.append_only().items())
+
+    restored = story.call_json("restore", file, "--yes", "--by", "Ben")["restore"]
+    assert (restored["forgotten"], restored["kept"]["operator_actions"]) == ([mn_id], 1)
+    assert naming(story, words) == {}
+    done(story.run("sync", EVERYTHING))
+    assert naming(story, words) == {}
+    assert story.table("mentors").filter(mn_id=mn_id).is_empty()
+    assert story.mentor(other)["shirt_size"] == "4XL"  # decided after the backup
 
     told = story.call("forget", mn_id)
     assert told.exit_code == 1

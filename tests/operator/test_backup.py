@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import zipfile
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,24 +14,27 @@ from typer.testing import CliRunner
 
 from mentor_pipeline.cli import backup as commands  # noqa: F401 - they add themselves to `app`
 from mentor_pipeline.cli.app import app
-from mentor_pipeline.errors import BackupError, WarehouseBusyError
+from mentor_pipeline.domain.archive import not_taken_back
+from mentor_pipeline.errors import BackupError, WarehouseBusyError, WarehouseError
 from mentor_pipeline.operator import backup as module
-from mentor_pipeline.operator.backup import migrate, plan_restore, read_backup, restore, write_backup
+from mentor_pipeline.operator.backup import KEPT, migrate, plan_restore, read_backup, restore, write_backup
 from mentor_pipeline.operator.runs import environment
-from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
+from mentor_pipeline.resources.duckdb_warehouse import DAMAGED, DuckDBWarehouse
 from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.tables import TABLES
-from tests.builders import YEAR, contact, mentor
+from tests.builders import NOW, YEAR, action, alias, contact, mentor, row
 from tests.small_year import store_small_year
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     import polars as pl
     from typer.testing import Result
 
-    from mentor_pipeline.resources.warehouse import Warehouse
+    from mentor_pipeline.operator.backup import Backup
+    from mentor_pipeline.resources.warehouse import Reader, Warehouse
     from tests.postgres import Postgres
 
 
@@ -47,6 +52,7 @@ def filled(warehouse: Warehouse) -> Warehouse:
 
 @pytest.fixture
 def saved(filled: Warehouse, settings: Settings, tmp_path: Path) -> Path:
+    (tmp_path / "saved").mkdir()
     return write_backup(filled, settings, tmp_path / "saved" / "monday.zip").path
 
 
@@ -103,6 +109,14 @@ def test_a_file_that_is_there_is_left_as_it_is(filled: Warehouse, settings: Sett
     with pytest.raises(BackupError, match="is there already"):
         write_backup(filled, settings, saved)
     assert saved.read_bytes() == before
+
+
+def test_no_folder_is_made_for_it_the_disk_may_not_be_plugged_in(
+    filled: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(BackupError, match=r"There is no folder .*usb\. No file was written"):
+        write_backup(filled, settings, tmp_path / "usb" / "monday.zip")
+    assert not (tmp_path / "usb").exists()
 
 
 def test_nothing_stored_nothing_saved(warehouse: Warehouse, settings: Settings, tmp_path: Path) -> None:
@@ -165,6 +179,160 @@ def test_it_waits_for_no_run_and_changes_nothing_meanwhile(
     with held, pytest.raises(WarehouseBusyError, match="job sync"):
         restore(filled, settings, read_backup(saved), "Ada")
     assert filled.read("mentors")["mn_id"].to_list() == ["0777"]
+
+
+# -- what is newer than the backup -------------------------------------------------------------------------------------
+
+
+def happenings(at: datetime, who: str, contact_id: int, placeholder: str) -> dict[str, pl.DataFrame]:
+    """A row of each table of what nobody could tell again."""
+    log = {"id": f"{at:%j%H}-{contact_id}", "contact_id": contact_id, "state": "done", "at": at}
+    return {
+        "contact_archive_log": row("contact_archive_log", **log, operation="archive"),
+        "tag_log": row("tag_log", **log, added=["No Page"]),
+        "sent_notes": row("sent_notes", year=YEAR, mn_id="0001", sent_at=at, notes="called", filename="a.csv"),
+        "operator_actions": action("edit", at=at, actor=who, mn_id=placeholder, field="notes", value='"x"'),
+        "placeholder_ids": row("placeholder_ids", year=YEAR, submission_id=who, mn_id=placeholder, assigned_at=at),
+        "mentor_aliases": alias(placeholder, f"{contact_id}", at=at),
+        "forgotten": row(
+            "forgotten", year=YEAR, mn_id="0666", source_table="mentors", source_id="0666", forgotten_at=at
+        ),
+    }
+
+
+def store(warehouse: Warehouse, rows: dict[str, pl.DataFrame]) -> None:
+    for name, frame in rows.items():
+        warehouse.append(name, frame)
+
+
+def test_what_nobody_could_tell_again_stays_where_it_is_newer(
+    filled: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    store(filled, happenings(NOW, "Ada", 10, "999001"))
+    monday = write_backup(filled, settings, tmp_path / "monday.zip")
+    then = tables(filled)
+    newer = happenings(NOW + timedelta(days=1), "Ben", 11, "999002")
+    store(filled, newer)
+    filled.replace("mentors", mentor("0777"), year=YEAR)
+    tuesday = {name: filled.read(name) for name in newer}
+
+    plan = plan_restore(filled, monday)
+    assert (dict(plan.kept), list(plan.forgotten)) == (dict.fromkeys(newer, 1), ["0666"])
+    assert filled.read("mentors").height == 1
+    done = restore(filled, settings, monday, "Cleo")
+    assert (done.kept, done.tables) == (plan.kept, plan.tables)
+    now = tables(filled)
+    assert all(now[name].equals(frame) for name, frame in tuesday.items())
+    assert all(now[name].equals(frame) for name, frame in then.items() if name not in newer)
+    # What was archived from here since then can be taken back.
+    assert not_taken_back(now["contact_archive_log"], "archive", "restore")["contact_id"].sort().to_list() == [10, 11]
+    assert done.saved is not None
+    again = restore(filled, settings, read_backup(done.saved), "Cleo")
+    assert again.kept == {}
+    assert filled.read("mentors").height == 1
+
+
+def test_a_placeholder_is_never_two_mentors(
+    duckdb_warehouse: DuckDBWarehouse, settings: Settings, tmp_path: Path
+) -> None:
+    given = {"year": YEAR, "mn_id": "999001", "assigned_at": NOW}
+    duckdb_warehouse.append("placeholder_ids", row("placeholder_ids", submission_id="601", **given))
+    monday = write_backup(duckdb_warehouse, settings, tmp_path / "monday.zip")
+    duckdb_warehouse.replace("placeholder_ids", row("placeholder_ids", submission_id="602", **given), year=YEAR)
+    assert restore(duckdb_warehouse, settings, monday, "Ada").kept == {}
+    assert duckdb_warehouse.read("placeholder_ids")["submission_id"].to_list() == ["601"]
+
+
+def test_the_command_says_what_stays(data_dir: Path, tmp_path: Path) -> None:
+    warehouse, file = DuckDBWarehouse(data_dir / "mentors.duckdb"), str(tmp_path / "monday.zip")
+    store_small_year(warehouse)
+    call(data_dir, "backup", file)
+    store(warehouse, happenings(NOW, "Ben", 11, "999002"))
+    for words, said in (((file,), "these would be kept"), ((file, "--yes"), "and kept")):
+        shown = call(data_dir, "restore", *words).stdout
+        assert said in shown
+        assert re.search(r"operator_actions +1 +decisions, edits and check-ins", shown)
+        assert re.search(r"sent_notes +1 +notes that went out", shown)
+        assert ("forgotten again: mentor 0666" in shown) is (words == (file,))  # of whom the backup has nothing
+
+
+# -- a damaged database ------------------------------------------------------------------------------------------------
+
+
+def damage(path: Path, start: int = 0) -> bytes:
+    """Write nonsense into every block of the file from that place on; what it was like then."""
+    content = bytearray(path.read_bytes())
+    for position in range(start, len(content), 4096):
+        content[position : position + 64] = b"x" * 64
+    path.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("how", ["every block", "no DuckDB file"])
+def test_over_a_damaged_database_the_damaged_one_is_kept(
+    data_dir: Path, tmp_path: Path, duckdb_warehouse: DuckDBWarehouse, how: str
+) -> None:
+    store_small_year(duckdb_warehouse)
+    then, file, database = tables(duckdb_warehouse), tmp_path / "monday.zip", duckdb_warehouse.path
+    call(data_dir, "backup", str(file))
+    content = damage(database)
+    if how == "no DuckDB file":  # as one does who takes an earlier message at its word
+        content = file.read_bytes()
+        database.write_bytes(content)
+
+    with pytest.raises(WarehouseError, match="`mentor-pipeline restore FILE --yes`"):
+        duckdb_warehouse.counts(TABLES)
+    shown = call(data_dir, "restore", str(file))
+    assert "is damaged. It would be moved aside and kept." in " ".join(shown.stdout.split())
+    assert database.read_bytes() == content
+    done = call(data_dir, "restore", str(file), "--yes")
+    assert done.exit_code == 0, done.output
+    assert same(tables(duckdb_warehouse), then)
+    (aside,) = data_dir.glob("mentors.duckdb.damaged-*")
+    assert aside.read_bytes() == content
+    words = " ".join(done.stdout.split())
+    assert "so that is lost: contact_archive_log" in words
+    assert "no note goes out a second time" in words
+    assert "Forget again who asked for it since then" in words
+    assert str(aside) in done.stdout.replace("\n", "")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (database, aside)} == {0o600}
+    assert not list(data_dir.glob("*.restoring*"))
+
+
+def test_what_can_be_read_of_a_damaged_database_is_carried_over(
+    settings: Settings, tmp_path: Path, duckdb_warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_small_year(duckdb_warehouse)
+    monday = write_backup(duckdb_warehouse, settings, tmp_path / "monday.zip")
+    store(duckdb_warehouse, happenings(NOW, "Ben", 11, "999002"))
+    newer = module._newer
+
+    def partly(reader: Reader, archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:
+        if name == "sent_notes":
+            msg = f"The warehouse {duckdb_warehouse.path} {DAMAGED}"
+            raise WarehouseError(msg)
+        return newer(reader, archive, backup, name)
+
+    monkeypatch.setattr(module, "_newer", partly)
+    done = restore(duckdb_warehouse, settings, monday, "Ada")
+    assert (done.unreadable, set(done.kept)) == (("sent_notes",), KEPT.keys() - {"sent_notes"})
+    assert duckdb_warehouse.read("contact_archive_log")["contact_id"].to_list() == [11]
+
+
+def test_a_restore_that_fails_leaves_a_damaged_database_where_it_is(
+    settings: Settings, tmp_path: Path, duckdb_warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_small_year(duckdb_warehouse)
+    monday = write_backup(duckdb_warehouse, settings, tmp_path / "monday.zip")
+    content = damage(duckdb_warehouse.path)
+    monkeypatch.setattr(module, "_same", lambda *_: False)
+    with pytest.raises(WarehouseError, match="did not arrive as they were"):
+        restore(duckdb_warehouse, settings, monday, "Ada")
+    assert [path.name for path in settings.data_dir.glob("mentors.duckdb*")] == ["mentors.duckdb"]
+    assert duckdb_warehouse.path.read_bytes() == content
+
+
+# -- carrying over -----------------------------------------------------------------------------------------------------
 
 
 def test_carried_over_every_table_is_the_same_and_never_onto_others(

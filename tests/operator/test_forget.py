@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,7 +11,8 @@ import pytest
 from mentor_pipeline.domain.forgotten import ANSWERS_REMOVED, blanked, without_forgotten, without_old_answers
 from mentor_pipeline.domain.history import next_versions
 from mentor_pipeline.errors import MentorPipelineError, WarehouseBusyError, WrongUseError
-from mentor_pipeline.operator.forget import REDACTED, Forgetting, elsewhere, files_naming, forget
+from mentor_pipeline.operator.backup import plan_restore, read_backup, restore, write_backup
+from mentor_pipeline.operator.forget import REDACTED, Forgetting, backups_known, elsewhere, files_naming, forget
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.tables import TABLES
 from tests.builders import NOW, YEAR, action, alias, contact, member, mentor, program, row, signup, together
@@ -266,6 +267,68 @@ def test_it_waits_for_the_run_at_work(stored: Warehouse) -> None:
     assert not stored.read("mentors").filter(mn_id="0042", year=YEAR).is_empty()
 
 
+def test_a_restore_brings_nobody_back(stored: Warehouse, data_dir: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=data_dir)
+    stored.append("operator_actions", action("edit", mn_id="0042", field="notes", value='"Coco again"', id="before"))
+    monday = write_backup(stored, settings, tmp_path / "monday.zip")
+    forget(stored, program(), "0042", now=NOW, by="Ada")
+    with stored.reading() as reader:
+        forgotten = everything(reader)
+    since = action("edit", mn_id="0042", field="notes", value='"signed up again"', id="since")
+    stored.append("operator_actions", since)
+
+    plan = plan_restore(stored, monday)
+    assert plan.forgotten == ["0042"]
+    done = restore(stored, settings, monday, "Ben")
+    assert done.forgotten == ["0042"]
+    with stored.reading() as reader:
+        after = everything(reader)
+    assert naming(after) == naming(forgotten)
+    assert after.pop("operator_actions")["id"].to_list()[-1] == "since"
+    for name, frame in after.items():
+        assert name == "operator_actions" or frame.equals(forgotten[name]), name
+    # Restored once more, that was done already in what is put back.
+    assert done.saved is not None
+    assert list(restore(stored, settings, read_backup(done.saved), "Ben").forgotten) == []
+
+
+def test_who_had_the_id_before_is_not_forgotten_with_a_restore(
+    duckdb_warehouse: Warehouse, data_dir: Path, tmp_path: Path
+) -> None:
+    """Cora was 0041 at the time of the backup, and Zed had the id under which she was forgotten."""
+    settings = Settings(data_dir=data_dir)
+    zed = signup("0042", first_name="Zed", last_name="Zander", submission_id="900")
+    duckdb_warehouse.replace("signups", together(signup("0041", **CORA, submission_id="601"), zed), year=YEAR)
+    duckdb_warehouse.replace("mentors", together(mentor("0041", **CORA), mentor("0042", last_name="Zander")), year=YEAR)
+    monday = write_backup(duckdb_warehouse, settings, tmp_path / "monday.zip")
+    duckdb_warehouse.replace("signups", signup("0042", **CORA, submission_id="601"), year=YEAR)
+    duckdb_warehouse.replace("mentors", mentor("0042", **CORA), year=YEAR)
+    forget(duckdb_warehouse, program(), "0042", now=NOW, by="Ada")
+    assert restore(duckdb_warehouse, settings, monday, "Ben").forgotten == ["0042"]
+    assert duckdb_warehouse.read("mentors")["last_name"].to_list() == ["Zander"]
+    assert duckdb_warehouse.read("signups")["submission_id"].to_list() == ["900"]
+
+
+def test_the_backups_of_the_data_folder_are_named(duckdb_warehouse: Warehouse, data_dir: Path) -> None:
+    store_people(duckdb_warehouse)
+    settings = Settings(data_dir=data_dir)
+    (data_dir / "backups").mkdir()
+    for number in range(6):
+        write_backup(duckdb_warehouse, settings, data_dir / "backups" / f"before-restore-{number}.zip")
+    (data_dir / "inbox").mkdir()
+    (data_dir / "inbox" / "photos.zip").write_bytes(b"PK")
+    (data_dir / "mentors.duckdb.damaged-20251109T120000").touch()
+    found = backups_known(settings)
+    assert [path.name for path in found] == [
+        *(f"before-restore-{number}.zip" for number in range(6)), "mentors.duckdb.damaged-20251109T120000"
+    ]  # fmt: skip
+    with duckdb_warehouse.reading() as reader:
+        made = Forgetting.of(reader, program(), "0042", NOW)
+    (said,) = (line for line in elsewhere(made, [], found, settings) if line.startswith("Backups"))
+    assert f"{data_dir / 'backups' / 'before-restore-5.zip'}, {found[-1]}, and 2 more. Delete these." in said
+    assert "in the data folder" not in "".join(elsewhere(made, [], [], settings))
+
+
 def test_files_that_name_the_person_are_listed_and_what_else_remains_is_told(
     duckdb_warehouse: Warehouse, data_dir: Path
 ) -> None:
@@ -286,7 +349,7 @@ def test_files_that_name_the_person_are_listed_and_what_else_remains_is_told(
         made = Forgetting.of(reader, program(), "0042", NOW)
     found = files_naming(made, settings)
     assert [str(path.relative_to(data_dir)) for path in found] == ["alerts.log", "exports/b.csv", "inbox/done/c.csv"]
-    told = "\n".join(elsewhere(made, found, settings))
+    told = "\n".join(elsewhere(made, found, [], settings))
     for words in (
         "raw_mn_signups 600, 600042, 601", "member 70", "contact 7, 8", str(data_dir / "alerts.log"), "Backups",
         "history of runs", f"In {LAST - 1} somebody with another name had the id 0042",
@@ -310,3 +373,6 @@ def test_raw_answers_are_kept_for_ever_or_for_so_many_days() -> None:
     assert kept["answers"].to_list() == ['{"1": "x"}', ANSWERS_REMOVED, "{}"]
     assert kept.drop("answers").equals(rows.drop("answers"))
     assert without_old_answers(kept, days=30, now=NOW).equals(kept)
+    since_year_1 = (NOW.date() - date.min).days
+    for days in (since_year_1 - 1, since_year_1, since_year_1 + 1, 999_999_999, 10**12):
+        assert without_old_answers(rows, days=days, now=NOW).equals(rows)
