@@ -9,6 +9,7 @@ people decided, who was forgotten. Not in a backup: keys, Dagster's history of r
 from __future__ import annotations
 
 import io
+import stat
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
 _AS_IT_WAS: Final = "Nothing was changed."
 _LOCK_WAIT_S: Final = 30.0
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What Python raises for a ZIP archive that is damaged, or for whose members a password is wanted."""
 _LOG_ENDING: Final = ".wal"
 """What DuckDB adds to a file's name for the log of what is not in it yet."""
 
@@ -219,7 +222,7 @@ def read_backup(path: Path) -> Backup:
     Raises:
         BackupError: it is not.
     """
-    with _reading(path) as archive:
+    with _reading(path) as archive, _undamaged(path):
         if _MANIFEST not in archive.namelist():
             msg = f"{path} is no backup of mentor-pipeline, or its writing was never finished. {_AS_IT_WAS}"
             raise BackupError(msg)
@@ -407,10 +410,8 @@ def _heights(kept: Mapping[str, pl.DataFrame]) -> dict[str, int]:
 
 
 def _read_table(archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:
-    try:
+    with _undamaged(backup.path):
         frame = pl.read_parquet(io.BytesIO(archive.read(_member(name))))
-    except (pl.exceptions.PolarsError, zlib.error) as error:
-        raise BackupError(_damaged(backup.path)) from error
     spec = TABLES[name]
     further = [] if spec.extensible else [column for column in frame.columns if column not in spec.schema]
     if further:
@@ -424,13 +425,24 @@ def _read_table(archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataF
 
 @contextmanager
 def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _undamaged(path):
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+            msg = f"{path} is no file. {_AS_IT_WAS} Name the backup."
+            raise BackupError(msg)
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield archive
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """Say in the operator's words what Python says of an archive that it cannot read."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}. {_AS_IT_WAS}"
         raise BackupError(msg) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (pl.exceptions.PolarsError, *_BROKEN) as error:
         raise BackupError(_damaged(path)) from error
 
 

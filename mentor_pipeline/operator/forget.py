@@ -622,6 +622,11 @@ def elsewhere(made: Forgetting, files: Iterable[Path], backups: Sequence[Path], 
         "person again by itself; where the tables are put elsewhere, forget the person there once more."
     )
     lines.append(
+        "The database's files may hold what was deleted until it is written over (no table shows it). To be rid of it "
+        "at once: `mentor-pipeline backup FILE`, delete the database while nothing runs, `mentor-pipeline restore FILE`"
+        ", and delete FILE. On Postgres: `VACUUM FULL`."
+    )
+    lines.append(
         f"Dagster's history of runs ({settings.dagster_home}, unless another storage is set) may name them in the "
         "details of earlier runs. Delete those runs in Dagster's UI, or wait until they are old enough to be deleted."
     )

@@ -266,9 +266,11 @@ class DuckDBWarehouse(Warehouse):
                 connection.execute("BEGIN TRANSACTION" if write else "BEGIN TRANSACTION READ ONLY")
                 try:
                     yield DuckDBSession(connection)
-                except BaseException:
+                except BaseException as error:
                     with suppress(duckdb.Error):  # rolled back already where the database itself gave up
                         connection.rollback()
+                    if isinstance(error, RuntimeError) and "Query interrupted" in str(error):
+                        raise KeyboardInterrupt from error  # as DuckDB calls a Ctrl-C in one of its queries
                     raise
                 connection.commit()
             except duckdb.Error as error:

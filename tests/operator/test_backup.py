@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import zipfile
@@ -154,6 +155,32 @@ def rewritten(saved: Path, target: Path, **changes: object) -> Path:
         if changes:
             new.writestr("manifest.json", json.dumps({**json.loads(old.read("manifest.json")), **changes}))
     return target
+
+
+def test_any_damage_or_password_is_told_in_our_own_words(saved: Path, tmp_path: Path) -> None:
+    """Wrong marks and lengths in the directory of the archive: Python says so in many ways, we in one."""
+    whole = saved.read_bytes()
+    directory, encrypted = whole.rindex(b"PK\x05\x06"), whole.index(b"PK\x01\x02")
+    damaged = tmp_path / "damaged.zip"
+    refused = 0
+    for position in range(encrypted, directory, 7):
+        for bit in (0x01, 0x80):
+            damaged.write_bytes(whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :])
+            try:
+                read_backup(damaged)
+            except BackupError:
+                refused += 1
+    assert refused > 20
+    damaged.write_bytes(whole[: encrypted + 8] + bytes([whole[encrypted + 8] | 1]) + whole[encrypted + 9 :])
+    with pytest.raises(BackupError, match="is damaged, or no backup at all"):
+        read_backup(damaged)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.zip"
+    os.mkfifo(pipe)
+    with pytest.raises(BackupError, match="is no file"):
+        read_backup(pipe)
 
 
 def test_what_is_no_backup_or_a_newer_one_is_refused_by_name(saved: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -275,3 +276,10 @@ def test_a_column_that_another_program_gave_another_type_is_named(tmp_path: Path
         connection.execute("ALTER TABLE sync_warnings ALTER COLUMN resolved TYPE varchar")
     with pytest.raises(WarehouseError, match=r"Table sync_warnings was changed .*: resolved \(declared as boolean"):
         warehouse.read("sync_warnings")
+
+
+def test_ctrl_c_in_a_query_is_a_ctrl_c(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(tmp_path / "mentors.duckdb")
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.query("SELECT count(*) FROM range(100000) a, range(100000) b WHERE hash(a.range + b.range) = 1")
