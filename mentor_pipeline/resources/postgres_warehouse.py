@@ -1,7 +1,8 @@
 """The warehouse in a Postgres database: the dialect, connections, locks, and Postgres' errors in the operator's words.
 
-Readers see one moment and never wait. Writers take turns by table and program year, so that writers of different years
-do not meet; each waits a bounded time. A run holds one more connection for its writer lock, an advisory lock by year
+Readers see one moment and never wait for our writers. Those take turns by table and program year, so that writers of
+different years do not meet. Another program's lock on a table keeps readers and writers out; everybody waits a bounded
+time, and Ctrl-C ends the wait. A run holds one more connection for its writer lock, an advisory lock by year
 that ends with the connection: a killed run leaves nothing behind. What is not Postgres' own belongs to `warehouse`.
 
 The driver is ADBC: values come and go as Arrow, in Postgres' binary form. Measured with 49,000 contacts of 51 columns
@@ -18,10 +19,11 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import adbc_driver_postgresql
@@ -35,12 +37,14 @@ from adbc_driver_manager import (
     AdbcStatusCode,
     Error,
     OperationalError,
+    ProgrammingError,
     StatementOptions,
 )
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import ConfigError, WarehouseBusyError, WarehouseError
+from mentor_pipeline.redaction import passwords_in, without_secrets
 from mentor_pipeline.resources.warehouse import Session, Warehouse, listed, literal, quoted, same_key
 from mentor_pipeline.resources.writer_lock import Holder, waited_too_long
 from mentor_pipeline.tables import Type
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from mentor_pipeline.tables import Table
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WRITERS: Final = "writer_locks"
 """Who holds, or held, the writer lock of a year; believed only while the lock itself is held."""
@@ -71,7 +77,7 @@ class PostgresSession(Session):
     """One connection inside one transaction.
 
     Attributes:
-        patience_s: how long a writer waits for another; None for readers, who wait for nobody.
+        patience_s: how long a writer waits for another writer of the same rows; None for readers, who do not.
     """
 
     native_types: ClassVar[Mapping[Type, str]] = {
@@ -96,8 +102,13 @@ class PostgresSession(Session):
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """See `Session`."""
-        with self._statement(sql, parameters) as statement:
+
+        def run() -> int:
+            _prepare(statement, sql, parameters)
             return int(statement.execute_update())
+
+        with AdbcStatement(self._connection) as statement:
+            return _interruptible(run, statement)
 
     def define(self, statements: Sequence[str]) -> None:
         """See `Session`; fifty comments go as one statement."""
@@ -105,18 +116,23 @@ class PostgresSession(Session):
 
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> pl.DataFrame:
         """See `Session`."""
-        with self._statement(sql, parameters) as statement:
+
+        def run() -> pa.Table:
+            _prepare(statement, sql, parameters)
             stream, _ = statement.execute_query()
             try:
-                found = pa.RecordBatchReader.from_stream(stream).read_all()
+                return pa.RecordBatchReader.from_stream(stream).read_all()
             except (pa.ArrowException, OSError) as error:  # what goes wrong while rows arrive is not ADBC's own error
                 raise OperationalError(str(error), status_code=AdbcStatusCode.IO) from error
-        return _as_frame(found)
+
+        with AdbcStatement(self._connection) as statement:
+            return _as_frame(_interruptible(run, statement))
 
     def fetch_in_parts(self, sql: str) -> Iterator[pl.DataFrame]:
         """See `Session`; the driver hands over some megabytes at a time."""
-        with self._statement(sql, ()) as statement:
-            stream, _ = statement.execute_query()
+        with AdbcStatement(self._connection) as statement:
+            statement.set_sql_query(sql)
+            stream, _ = _interruptible(statement.execute_query, statement)
             try:
                 for part in pa.RecordBatchReader.from_stream(stream):
                     yield _as_frame(pa.Table.from_batches([part]))
@@ -131,7 +147,49 @@ class PostgresSession(Session):
             " AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             [table],
         )
+        if found.is_empty():
+            self.require_schema()
         return found["name"].to_list()
+
+    def has_schema(self) -> bool:
+        """True when there is a schema for tables that this user may use."""
+        return self.fetch("SELECT current_schema()::text AS name")["name"].item() is not None
+
+    def require_schema(self) -> None:
+        """Refuse to go on without a schema: nothing is found there, and every lock would be NULL.
+
+        Raises:
+            Error: as Postgres refuses to write in that case.
+        """
+        if self.has_schema():
+            return
+        # "$user" stands for a schema of the user's name.
+        closed = self.fetch(
+            "SELECT nspname::text AS name FROM pg_namespace,"
+            " unnest(string_to_array(current_setting('search_path'), ',')) AS path"
+            " WHERE nspname = replace(btrim(path, ' \"'), '$user', current_user)"
+        )["name"].to_list()
+        if closed:
+            msg = f"permission denied for schema {', '.join(closed)}"
+            raise ProgrammingError(msg, status_code=AdbcStatusCode.UNAUTHORIZED, sqlstate="42501")
+        path = self.fetch("SELECT current_setting('search_path') AS path")["path"].item()
+        msg = f"no schema of the search_path ({path}) exists"
+        raise ProgrammingError(msg, status_code=AdbcStatusCode.NOT_FOUND, sqlstate="3F000")
+
+    def locks(self, sql: str, parameters: Sequence[object]) -> bool:
+        """Try for an advisory lock; True when it is held now.
+
+        Args:
+            sql: asks for it, as `mine`.
+            parameters: of the query.
+
+        Raises:
+            Error: there is no schema, by which a lock is named.
+        """
+        is_mine: bool | None = self.fetch(sql, parameters)["mine"].item()
+        if is_mine is None:
+            self.require_schema()
+        return bool(is_mine)
 
     @contextmanager
     def staged(self, spec: Table, frame: pl.DataFrame) -> Iterator[str]:
@@ -188,22 +246,37 @@ class PostgresSession(Session):
             keys = [table, f"{table} {year}"]
         # Asked again and again: a wait inside the driver could not be interrupted.
         deadline = time.monotonic() + self.patience_s
-        while not self.fetch(sql, keys)["mine"].item():
+        while not self.locks(sql, keys):
             if time.monotonic() > deadline:
                 msg = f"table {table} is being changed by another program"
                 raise _ClaimedError(msg)
             time.sleep(_POLL_S)
         self._claimed.add((table, year))
 
-    @contextmanager
-    def _statement(self, sql: str, parameters: Sequence[object]) -> Iterator[AdbcStatement]:
-        with AdbcStatement(self._connection) as statement:
-            statement.set_sql_query(sql)
-            if parameters:
-                arrays = [pa.array([value]) for value in parameters]
-                statement.prepare()
-                statement.bind(pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))]))
-            yield statement
+
+def _prepare(statement: AdbcStatement, sql: str, parameters: Sequence[object]) -> None:
+    statement.set_sql_query(sql)
+    if parameters:
+        arrays = [pa.array([value]) for value in parameters]
+        statement.prepare()
+        statement.bind(pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))]))
+
+
+def _interruptible(run: Callable[[], T], statement: AdbcStatement) -> T:
+    """Run a statement so that Ctrl-C ends it: the driver itself looks at no signal while it waits for the server."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
+        return run()
+    with ThreadPoolExecutor(max_workers=1) as other_thread:
+        running = other_thread.submit(run)
+        try:
+            return running.result()
+        except BaseException:
+            # Again and again: what has not reached the server yet cannot be cancelled there.
+            while not running.done():
+                with suppress(Error):
+                    statement.cancel()
+                wait([running], timeout=_POLL_S)
+            raise
 
 
 class _ClaimedError(Exception):
@@ -214,7 +287,8 @@ class PostgresWarehouse(Warehouse):
     """The warehouse in the first schema of a Postgres database's search path (`public`, where nothing else is said).
 
     Attributes:
-        busy_timeout_s: how long to wait for a server that is starting, and for another writer of the same rows.
+        busy_timeout_s: how long to wait for a server that is starting, for another writer of the same rows, and for
+            another program's lock.
     """
 
     def __init__(self, url: str, *, busy_timeout_s: float = 30.0) -> None:
@@ -235,10 +309,9 @@ class PostgresWarehouse(Warehouse):
             try:
                 connection.set_autocommit(False)
                 session = PostgresSession(connection, self.busy_timeout_s if write else None)
-                if write:
-                    session.execute(f"SET LOCAL lock_timeout = {max(1, round(self.busy_timeout_s * 1000))}")
-                else:
+                if not write:
                     session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                session.execute(f"SET LOCAL {self._lock_timeout}")
                 try:
                     yield session
                     if write:
@@ -253,6 +326,10 @@ class PostgresWarehouse(Warehouse):
                 raise WarehouseBusyError(self._busy(str(error))) from None
             except Error as error:
                 raise self._explained(error, is_ending=is_ending and write) from error
+
+    @property
+    def _lock_timeout(self) -> str:
+        return f"lock_timeout = {max(1, round(self.busy_timeout_s * 1000))}"
 
     @contextmanager
     def _connected(self) -> Iterator[AdbcConnection]:
@@ -282,7 +359,8 @@ class PostgresWarehouse(Warehouse):
         Raises:
             WarehouseBusyError: a run is changing it.
         """
-        running = "; ".join(map(str, self.holders()))
+        with self._session(write=False) as session:
+            running = "; ".join(map(str, _holders(session))) if session.has_schema() else ""
         if running:
             msg = f"Schema {schema} of the {self.location} is being changed by {running}. Wait until it has finished."
             raise WarehouseBusyError(msg)
@@ -308,6 +386,7 @@ class PostgresWarehouse(Warehouse):
         with self._connected() as connection:
             lock = PostgresSession(connection)
             try:
+                lock.execute(f"SET {self._lock_timeout}")
                 self._wait_in_line(lock, year, wait_s, on_wait, report_every_s)
                 # The server frees the lock of a machine that vanished after a minute.
                 for option, value in (("idle", 30), ("interval", 10), ("count", 3)):
@@ -328,13 +407,7 @@ class PostgresWarehouse(Warehouse):
     def holders(self) -> list[Holder]:
         """See `Warehouse`."""
         with self._session(write=False) as session:
-            if not session.stored_columns(WRITERS):
-                return []
-            found = session.fetch(
-                f"SELECT process, run_id, job, since, by, host FROM {WRITERS} w"
-                f" WHERE EXISTS ({_LOCK_OF_W}) ORDER BY year"
-            )
-        return [Holder(*row) for row in found.iter_rows()]
+            return _holders(session)
 
     def _wait_in_line(
         self,
@@ -346,7 +419,7 @@ class PostgresWarehouse(Warehouse):
     ) -> None:
         started = reported = time.monotonic()
         sql = f"SELECT pg_try_advisory_lock({_key(_WRITER_OF_YEAR)}) AS mine FROM (SELECT $1::integer AS year) w"
-        while not lock.fetch(sql, [year])["mine"].item():
+        while not lock.locks(sql, [year]):
             now = time.monotonic()
             if now - started >= wait_s:
                 raise waited_too_long(self._holder(year, lock), now - started)
@@ -402,8 +475,11 @@ class PostgresWarehouse(Warehouse):
     # -- errors ------------------------------------------------------------------------------------------------------
 
     def _busy(self, what: str) -> str:
-        with suppress(WarehouseError):
-            runs = "; ".join(map(str, self.holders()))
+        # Asked with little patience: what we waited for may keep us from this too.
+        with suppress(Error, WarehouseError, ConfigError), self._connected() as connection:
+            session = PostgresSession(connection)
+            session.execute("SET lock_timeout = 1000")
+            runs = "; ".join(map(str, _holders(session)))
             what = f"{what}{f' ({runs})' if runs else ''}"
         return (
             f"The warehouse ({self.location}) is in use: {what}. Waited {self.busy_timeout_s:.0f} s. Nothing was "
@@ -419,12 +495,14 @@ class PostgresWarehouse(Warehouse):
         kind = WarehouseBusyError if _SOON.search(said) else WarehouseError
         return kind(
             f"The warehouse ({self.location}) {explanation} Nothing was read or changed. Postgres says: "
-            f"{_without_password(said, self._url)}"
+            f"{without_secrets(said, passwords_in(self._url))}"
         )
 
     def _explained(self, error: Error, *, is_ending: bool = False) -> WarehouseError:
         """Say in the operator's words what Postgres said."""
-        said = _without_password(_said(error), self._url)
+        said = without_secrets(_said(error), passwords_in(self._url))
+        if error.sqlstate == _LOCK_TIMEOUT:
+            said = f"another program has locked what is needed here ({said})"
         if error.sqlstate in _WAITED:
             return WarehouseBusyError(self._busy(said))
         unchanged = "Nothing was changed."
@@ -437,6 +515,15 @@ class PostgresWarehouse(Warehouse):
         notes = getattr(error, "__notes__", [])
         parts = [f"The warehouse ({self.location}) {explanation}", *notes, unchanged, f"Postgres says: {said}"]
         return WarehouseError(" ".join(parts))
+
+
+def _holders(session: PostgresSession) -> list[Holder]:
+    if not session.stored_columns(WRITERS):
+        return []
+    found = session.fetch(
+        f"SELECT process, run_id, job, since, by, host FROM {WRITERS} w WHERE EXISTS ({_LOCK_OF_W}) ORDER BY year"
+    )
+    return [Holder(*row) for row in found.iter_rows()]
 
 
 # -- connections -----------------------------------------------------------------------------------------------------
@@ -453,12 +540,12 @@ def _connect(url: str) -> AdbcConnection:
     return AdbcConnection(_DATABASES[url])
 
 
-_URL: Final = re.compile(
-    r"postgres(ql)?://([^\s@/?#]*@)?[^\s@/?#\[]*(\[[^\s@/?#\]]*\](:\d+)?)?(/[^\s/?#]*)?(\?[^\s#]*)?"
-)
+_HOST: Final = r"(\[[^\s@/?#\]]*\]|[^\s@/?#\[:,]*)(:\d*)?"
+_URL: Final = re.compile(rf"postgres(ql)?://([^\s@/?#]*@)?{_HOST}(,{_HOST})*(/[^\s/?#]*)?(\?[^\s#]*)?")
 _MISUNDERSTOOD: Final = (
-    "MENTOR_PIPELINE_DATABASE_URL cannot be understood. Expected: postgresql://USER:PASSWORD@HOST:5432/DATABASE, with "
-    "%40 for @, %2F for /, %3A for : and %25 for % in the password. Nothing was read or changed."
+    "MENTOR_PIPELINE_DATABASE_URL cannot be understood. Expected: postgresql://USER:PASSWORD@HOST:5432/DATABASE. In "
+    "the password everything but a to z, A to Z, 0 to 9 and - . _ ~ is written as % and its code in UTF-8: %40 for @, "
+    "%2F for /, %3A for :, %25 for %, %5B for [, %5D for ]. Nothing was read or changed."
 )
 
 
@@ -468,11 +555,16 @@ def _checked(url: str) -> str:
     Raises:
         ConfigError: it is none, in words that do not quote it.
     """
-    if not _URL.fullmatch(url) or re.search(r"%(?![0-9A-Fa-f]{2})", url):
+    given: Mapping[str, Sequence[str]] | None = None
+    if _URL.fullmatch(url) and not re.search(r"%(?![0-9A-Fa-f]{2})", url):
+        # Its words quote the password; raised outside, the ConfigError does not carry them along.
+        with suppress(ValueError):
+            url.encode()
+            given = parse_qs(urlsplit(url).query)
+    if given is None:
         raise ConfigError(_MISUNDERSTOOD)
-    given = parse_qs(urlsplit(url).query)
     further = "&".join(f"{name}={value}" for name, value in _CONNECTION.items() if name not in given)
-    return f"{url}{'&' if '?' in url else '?'}{further}"
+    return f"{url}{'&' if '?' in url else '?'}{further}" if further else url
 
 
 def in_schema(url: str, schema: str) -> str:
@@ -486,14 +578,6 @@ def _described(url: str) -> str:
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0]
     where = "this machine" if not host or host.startswith("/") else unquote(host)
     return f"Postgres database {unquote(parts.path.lstrip('/')) or '(the default one)'} on {where}"
-
-
-def _without_password(said: str, url: str) -> str:
-    parts = urlsplit(url)
-    secret = parts.netloc.rpartition("@")[0].partition(":")[2]
-    for password in {secret, unquote(secret), *parse_qs(parts.query).get("password", [])} - {""}:
-        said = said.replace(password, "***")
-    return said
 
 
 def _said(error: Error) -> str:
@@ -516,8 +600,9 @@ _LOST: Final = re.compile(
     r"could not (receive|send) data|SSL (SYSCALL|connection|error)|[Cc]onnection (reset|timed out)"
 )
 _NO_URL: Final = re.compile(r"\bURI\b|percent-encod|connection info string|connection option")
-_WAITED: Final = {"55P03", "40P01", "40001"}
-"""Lock timeout, deadlock, lost a race: another writer was there."""
+_LOCK_TIMEOUT: Final = "55P03"
+_WAITED: Final = {_LOCK_TIMEOUT, "40P01", "40001"}
+"""The last two: deadlock, lost a race. Somebody else was there."""
 _REFUSALS: Final = {
     "password authentication failed|no password supplied": (
         "does not take this user and password. Correct MENTOR_PIPELINE_DATABASE_URL."

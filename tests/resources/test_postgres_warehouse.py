@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import pytest
 
 from mentor_pipeline.errors import ConfigError, WarehouseBusyError, WarehouseError
-from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
+from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse, in_schema
 from mentor_pipeline.tables import TABLES
 from tests.resources.other_process import links, locked, other_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.postgres import Postgres
 
@@ -113,6 +116,79 @@ def test_a_run_on_another_machine_is_told_with_its_machine(warehouse: PostgresWa
         with warehouse.write() as transaction:
             transaction._session.execute("UPDATE writer_locks SET host = 'elsewhere'")
         assert " on elsewhere, Ada, since " in str(warehouse.holders()[0])
+
+
+# -- another program's lock ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked_by_psql(postgres: Postgres, table: str) -> Iterator[None]:
+    """A table under the strongest lock; it ends after 10 seconds, so that a test that waits for it ends too."""
+    with adbc.connect(postgres.url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE test.{table} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("SELECT pg_backend_pid()")
+        ((backend,),) = cursor.fetchall()
+        end = threading.Timer(10, postgres.run, [f"SELECT pg_terminate_backend({backend})"])
+        end.start()
+        try:
+            yield
+        finally:
+            end.cancel()
+
+
+def test_a_reader_waits_for_another_programs_lock_as_long_as_it_has_patience(
+    warehouse: PostgresWarehouse, postgres: Postgres
+) -> None:
+    warehouse.replace("mentors", mentors("1", year=2025), year=2025)
+    began = time.monotonic()
+    with locked_by_psql(postgres, "mentors"), pytest.raises(WarehouseBusyError) as refused:
+        warehouse.read("mentors")
+    assert time.monotonic() - began < 5
+    told = str(refused.value)
+    assert "is in use: another program has locked what is needed here" in told
+    assert "Nothing was changed. Wait until that has finished" in told
+    assert warehouse.read("mentors")["mn_id"].to_list() == ["1"]
+
+
+def test_where_even_the_locks_holders_are_locked_the_wait_ends(
+    warehouse: PostgresWarehouse, postgres: Postgres
+) -> None:
+    with locked(warehouse, year=2025):
+        pass
+    began = time.monotonic()
+    with locked_by_psql(postgres, "writer_locks"):
+        for ask in (warehouse.holders, lambda: locked(warehouse, year=2025).__enter__()):
+            with pytest.raises(WarehouseBusyError, match="another program has locked"):
+                ask()
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda warehouse: warehouse.read("mentors"),
+        lambda warehouse: warehouse.query("SELECT pg_sleep(20)"),
+        lambda warehouse: warehouse.replace("mentors", mentors("2", year=2025), year=2025),
+    ],
+    ids=["read", "long query", "write"],
+)
+def test_ctrl_c_ends_a_wait(
+    postgres: Postgres, warehouse: PostgresWarehouse, work: Callable[[PostgresWarehouse], object]
+) -> None:
+    warehouse.replace("mentors", mentors("1", year=2025), year=2025)
+    patient = PostgresWarehouse(warehouse._url, busy_timeout_s=30)
+    ctrl_c = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        with locked_by_psql(postgres, "mentors"):
+            ctrl_c.start()
+            with pytest.raises(KeyboardInterrupt):
+                work(patient)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - began < 5
+    assert warehouse.read("mentors")["mn_id"].to_list() == ["1"]
 
 
 # -- lost connections ----------------------------------------------------------------------------------------------
@@ -233,6 +309,58 @@ def test_the_right_password_lets_in_and_missing_rights_are_said(guarded: str) ->
         warehouse.append("mentor_aliases", links("1"))
 
 
+@pytest.mark.parametrize("password", ["e", "p", "ort", "1"])
+def test_a_short_password_does_not_shred_the_message(password: str) -> None:
+    with pytest.raises(WarehouseError) as refused:
+        PostgresWarehouse(f"postgresql://ada:{password}@127.0.0.1:1/mentors", busy_timeout_s=0.3).counts(["mentors"])
+    assert 'server at "127.0.0.1", port 1 failed: Connection refused' in str(refused.value)
+    assert "***" not in str(refused.value)
+
+
+@pytest.fixture(params=["missing", "closed"])
+def no_schema(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[tuple[PostgresWarehouse, str]]:
+    """A warehouse of a user who has no schema for tables, and what is said of it."""
+    url = postgres.empty("test")
+    if request.param == "missing":
+        yield PostgresWarehouse(in_schema(postgres.url, "nowhere")), "has no schema to write to. Make one"
+        return
+    postgres.run("CREATE ROLE zoe LOGIN")
+    yield PostgresWarehouse(url.replace("//postgres:", "//zoe:")), "does not allow this user to do this. Ask who runs"
+    postgres.run("DROP ROLE zoe")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda warehouse: warehouse.counts(["mentors"]),
+        lambda warehouse: warehouse.read_or_empty("mentors"),
+        lambda warehouse: warehouse.append("mentor_aliases", links("1")),
+        lambda warehouse: warehouse.holders(),
+        lambda warehouse: locked(warehouse, year=2025, wait_s=20).__enter__(),
+    ],
+    ids=["counts", "read", "write", "holders", "writer lock"],
+)
+def test_without_a_schema_that_is_said_at_once(
+    no_schema: tuple[PostgresWarehouse, str], work: Callable[[PostgresWarehouse], object]
+) -> None:
+    warehouse, words = no_schema
+    began = time.monotonic()
+    with pytest.raises(WarehouseError) as refused:
+        work(warehouse)
+    assert time.monotonic() - began < 5
+    assert not isinstance(refused.value, WarehouseBusyError)
+    assert words in str(refused.value)
+    assert "Nothing was changed." in str(refused.value)
+
+
+def test_a_schema_that_is_not_there_yet_can_be_made(postgres: Postgres) -> None:
+    postgres.run("DROP SCHEMA IF EXISTS anew CASCADE")
+    warehouse = PostgresWarehouse(in_schema(postgres.url, "anew"))
+    warehouse.make_schema_anew("anew")
+    assert not warehouse.table_exists("mentors")
+    postgres.run("DROP SCHEMA anew")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -243,6 +371,13 @@ def test_the_right_password_lets_in_and_missing_rights_are_said(guarded: str) ->
         f"postgresql://ada:{QUOTED}@[::1/mentors",
         "postgresql://ada:s3cret/words@db/mentors",
         "postgresql://ada:s3cret#words@db/mentors",
+        "postgresql://ada:s3cret／words@db/mentors",
+        "postgresql://ada:s3cret℀words@db/mentors",
+        "postgresql://ada:s3cret[words@db/mentors",
+        "postgresql://ada:s3cret]words@db/mentors",
+        "postgresql://ada:[s3cret]@db/mentors",
+        "postgresql://ada:s3cret\udcffwords@db/mentors",
+        "postgresql://ada:s3cret/mentors",
         f"ada:{QUOTED}@db",
     ],
 )
@@ -250,7 +385,9 @@ def test_a_url_that_is_none_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
         PostgresWarehouse(url)
     assert "MENTOR_PIPELINE_DATABASE_URL cannot be understood" in str(refused.value)
+    assert "%5B for [" in str(refused.value)
     assert "s3cret" not in str(refused.value)
+    assert refused.value.__cause__ is refused.value.__context__ is None
 
 
 @pytest.mark.parametrize("url", [f"postgresql://ada:{QUOTED}@db:port/m", f"postgresql://ada:{QUOTED}@db/m?nonsense=1"])
@@ -261,12 +398,17 @@ def test_what_only_the_driver_refuses_in_a_url_is_not_quoted_either(url: str) ->
     assert refused.value.__cause__ is None
 
 
+def test_a_url_that_says_everything_is_left_as_it_is(warehouse: PostgresWarehouse) -> None:
+    assert PostgresWarehouse(warehouse._url)._url == warehouse._url
+
+
 @pytest.mark.parametrize(
     ("url", "location"),
     [
         ("postgresql://ada:pw@db.example.org:5433/mentors", "Postgres database mentors on db.example.org:5433"),
         ("postgres://db.example.org/mentors?sslmode=require", "Postgres database mentors on db.example.org"),
         ("postgresql://ada@[::1]:5432/mentors", "Postgres database mentors on [::1]:5432"),
+        ("postgresql://ada@one:5432,two/mentors", "Postgres database mentors on one:5432,two"),
         ("postgresql:///mentors?host=%2Fvar%2Frun", "Postgres database mentors on this machine"),
     ],
 )
