@@ -607,7 +607,7 @@ _EXPECTED: Final = (
     (("string_too_short", "too_short"), "it must not be empty"),
     ("string_too_long", "expected {max_length} characters at most"),
     ("greater_than_equal", "expected {ge} or more"),
-    ("greater_than", "expected more than {gt}"),
+    ("greater_than", "expected more than {gt:g}"),
     ("less_than_equal", "expected {le} or less"),
     ("literal_error", "expected {expected}"),
     (("list_type", "tuple_type"), "expected a list, between square brackets"),

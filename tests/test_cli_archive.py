@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from mentor_pipeline.cli import archive, jobs  # noqa: F401 - they add their commands to `app`
@@ -264,21 +263,3 @@ def test_after_a_release_the_mentors_row_goes_out(here: Installed) -> None:
     assert here.warehouse.read("mn_gb_import_held", year=YEAR).filter(mn_id="0002").is_empty()
     assert here.warehouse.read("mn_gb_import", year=YEAR).filter(mn_id="0002").height == 1
     assert here.warehouse.read("contact_release_plan", year=YEAR).is_empty()
-
-
-@pytest.mark.parametrize("asked", [[], ["--demo"]])
-def test_what_was_shown_of_the_demo_is_not_done_to_the_real_data(asked: list[str]) -> None:
-    """The command at the end says where."""
-    seen: list[list[str]] = []
-    tried = typer.Typer()
-
-    @tried.callback()
-    def options(*, demo: bool = False) -> None:
-        assert demo is bool(asked)
-
-    @tried.command()
-    def apply(context: typer.Context) -> None:
-        seen.append(archive.options_given(context, [7], 2, "archive apply"))
-
-    CliRunner().invoke(tried, [*asked, "apply"], catch_exceptions=False)
-    assert seen == [[*asked, "archive", "apply", "--only", "7", "--limit", "2"]]

@@ -140,6 +140,12 @@ def test_a_file_that_the_inbox_rejects_is_told_once(here: Installed) -> None:
     assert told.count("other.csv") == 1
     assert "Not run" not in told
     assert "again;" not in told
+    (here.settings.inbox_dir / "copy.csv").write_text("Name;Amount\n1;2\n", encoding="utf-8")
+    again = call("inbox")
+    assert again.exit_code == 1
+    assert "copy.csv: put into rejected/. It has the same content as other.csv" in " ".join(again.stderr.split())
+    assert "empty" not in again.stdout
+    assert call("inbox").exit_code == 0
 
 
 def test_a_file_of_refused_rows_is_explained(here: Installed, tmp_path: Path) -> None:

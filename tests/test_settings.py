@@ -85,6 +85,8 @@ def test_env_is_read_and_what_is_set_stays(tmp_path: Path, monkeypatch: pytest.M
     ("content", "why"),
     [
         (b"A=1\nthis is no setting = at all\n", "line 2: expected NAME=value"),
+        (b"A=1\n\n# words\n\nA_KEY_WITHOUT_A_NAME\n", "line 5: expected NAME=value"),
+        (b"one\nA=1\ntwo\nthree", "lines 1, 3 and 4: expected NAME=value"),
         ("A=1".encode("utf-16"), "it is no UTF-8 text"),
         ("A=Zoë".encode("latin-1"), "it is no UTF-8 text"),
     ],
@@ -97,6 +99,7 @@ def test_an_env_that_cannot_be_read_is_named(
     with pytest.raises(ConfigError, match=r"\.env") as refused:
         load_environment()
     assert why in str(refused.value)
+    assert "A_KEY" not in str(refused.value)
 
 
 def test_an_env_that_is_no_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, ParamSpec, cast
 
 import typer
 
+from mentor_pipeline.cli import hints
 from mentor_pipeline.cli.terminal import Terminal
 from mentor_pipeline.errors import ConfigError, MentorPipelineError
 
@@ -30,7 +31,6 @@ FAILED: Final = 1
 WRONG_USE: Final = 2
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 """What typer raises for an unknown option, a missing argument, a bad value; it has no public name."""
-_OF_THE_DEMO: Final = ("demo", "dev")
 _ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "tags", "config")
 """Commands of which some ask the services; with --demo the simulated ones are made to answer."""
 LOG_NAME: Final = "mentor-pipeline-errors.log"
@@ -92,12 +92,16 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except MentorPipelineError as error:
             terminal.failed(str(error))
-            raise typer.Exit(WRONG_USE if isinstance(error, ConfigError) else FAILED) from error
+            raise typer.Exit(_code(error)) from error
         except KeyboardInterrupt as error:
             terminal.failed("Stopped by you.")
             raise typer.Exit(FAILED) from error
 
     return run
+
+
+def _code(error: MentorPipelineError) -> int:
+    return WRONG_USE if isinstance(error, ConfigError) else FAILED
 
 
 def _version(wanted: bool) -> None:
@@ -134,29 +138,35 @@ def _enter_demo(context: typer.Context) -> None:
 
     command = context.invoked_subcommand
     try:
-        if command in _OF_THE_DEMO:
+        if command in hints.WITHOUT_DEMO:
             msg = f"`{command}` is about the demo itself: leave --demo out (or write `dev --demo`)."
             raise ConfigError(msg)
         load_environment()
         settings = Settings.load()
         there = in_demo(demo_folder(settings), settings.program_year(), with_services=command in _ASKING_SERVICES)
         context.with_resource(there)
+        context.with_resource(hints.in_demo())
     except MentorPipelineError as error:
         Terminal(as_json="--json" in sys.argv).failed(str(error))
-        raise typer.Exit(WRONG_USE) from error
+        raise typer.Exit(_code(error)) from error
 
 
 def _tell_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a fault of this program: what it was in one line, and where its traceback is."""
+    from mentor_pipeline.redaction import known_secrets, without_secrets
+
     log = _write_traceback("".join(traceback.format_exception(kind, error, trace)))
-    first_line = (str(error).splitlines() or [""])[0]
+    first_line = (without_secrets(str(error), known_secrets(sys.argv)).splitlines() or [""])[0]
     where = f"The full traceback is in {log}." if log else "The traceback could not be written anywhere."
     message = f"Unexpected error, a fault of this program: {kind.__name__}: {first_line}. {where}"
     Terminal(as_json="--json" in sys.argv).failed(message)
 
 
 def _write_traceback(text: str) -> Path | None:
-    """Add a traceback to the log in the data folder, or in the folder for temporary files."""
+    """Add a traceback to the log in the data folder, or in the folder for temporary files; no secret goes into it."""
+    from mentor_pipeline.redaction import known_secrets, shown_command, without_secrets
+
+    text = without_secrets(text, known_secrets(sys.argv))
     for folder in (_data_dir(), Path(tempfile.gettempdir())):
         if folder is None or not folder.is_dir():
             continue
@@ -164,7 +174,7 @@ def _write_traceback(text: str) -> Path | None:
         try:
             log.touch(mode=0o600)
             with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {' '.join(sys.argv)}\n{text}\n")
+                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {shown_command(sys.argv)}\n{text}\n")
         except OSError:
             continue
         return log

@@ -7,13 +7,12 @@ in `operator.archive`.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
 import typer
 
-from mentor_pipeline.cli import show, show_archive
+from mentor_pipeline.cli import hints, show, show_archive
 from mentor_pipeline.cli.app import FAILED, By, Json, app, told
 from mentor_pipeline.cli.terminal import Terminal
 
@@ -68,7 +67,6 @@ def plan_archive(*, as_json: Json = False) -> None:
 @archive_app.command("apply")
 @told
 def apply_archive(
-    context: typer.Context,
     *,
     only: Only = None,
     limit: Limit = None,
@@ -80,7 +78,7 @@ def apply_archive(
     _do(
         "archive",
         only or [],
-        options_given(context, only, limit, "archive apply"),
+        options_given(only, limit, "archive apply"),
         by,
         limit=limit,
         yes=yes,
@@ -91,7 +89,6 @@ def apply_archive(
 @archive_app.command("restore")
 @told
 def restore(
-    context: typer.Context,
     contact_ids: ContactIds = None,
     *,
     everything: All = False,
@@ -100,7 +97,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Take contacts that were archived from here out of the archive. Shows which, until --yes."""
-    words = _chosen(context, contact_ids, everything, "archive restore")
+    words = _chosen(contact_ids, everything, "archive restore")
     _do("restore", contact_ids or [], words, by, yes=yes, as_json=as_json)
 
 
@@ -119,7 +116,6 @@ def plan_release(*, as_json: Json = False) -> None:
 @release_app.command("apply")
 @told
 def apply_release(
-    context: typer.Context,
     *,
     only: Only = None,
     limit: Limit = None,
@@ -131,7 +127,7 @@ def apply_release(
     _do(
         "release",
         only or [],
-        options_given(context, only, limit, "release apply"),
+        options_given(only, limit, "release apply"),
         by,
         limit=limit,
         yes=yes,
@@ -142,7 +138,6 @@ def apply_release(
 @release_app.command("undo")
 @told
 def undo_release(
-    context: typer.Context,
     contact_ids: ContactIds = None,
     *,
     everything: All = False,
@@ -151,7 +146,7 @@ def undo_release(
     as_json: Json = False,
 ) -> None:
     """Put external ids back that were taken off from here. Shows which, until --yes."""
-    words = _chosen(context, contact_ids, everything, "release undo")
+    words = _chosen(contact_ids, everything, "release undo")
     _do("unrelease", contact_ids or [], words, by, yes=yes, as_json=as_json)
 
 
@@ -209,10 +204,10 @@ def show_or_do(
     """Show what would be done, and the command that does it; with `yes`, do it. `words` are the command without it."""
     from mentor_pipeline.cli.installation import run_shown
 
-    command = shlex.join([*words, *(["--by", by] if by else []), "--yes"])
+    command = hints.command(*words, *(["--by", by] if by else []), "--yes")
     report = plan.report
     if not yes or not report.moves:
-        document = {"ok": True, "summary": report.summary, "report": report, "command": f"mentor-pipeline {command}"}
+        document = {"ok": True, "summary": report.summary, "report": report, "command": command}
         terminal.result(document, *plan.shown(report, command))
         return
     limit = {"limit": plan.limit} if plan.limit else {}
@@ -222,7 +217,7 @@ def show_or_do(
     document = {"ok": outcome.success, "summary": done.summary, "report": done, "run": outcome}
     terminal.result(document, *plan.shown_done(done, outcome))
     if not outcome.success:
-        terminal.say(show.run_failed(outcome, command), "red")
+        terminal.say(show.run_failed(outcome, command.removeprefix("mentor-pipeline ")), "red")
         raise typer.Exit(FAILED)
 
 
@@ -242,20 +237,15 @@ def synced() -> Installation:
     return here
 
 
-def options_given(context: typer.Context, only: Sequence[int] | None, limit: int | None, command: str) -> list[str]:
+def options_given(only: Sequence[int] | None, limit: int | None, command: str) -> list[str]:
     """The words of an `apply`, so that it can be repeated."""
     chosen = [word for contact_id in only or [] for word in ("--only", str(contact_id))]
-    return [*_where(context), *command.split(), *chosen, *(["--limit", str(limit)] if limit else [])]
+    return [*command.split(), *chosen, *(["--limit", str(limit)] if limit else [])]
 
 
-def _chosen(context: typer.Context, contact_ids: Sequence[int] | None, everything: bool, command: str) -> list[str]:
+def _chosen(contact_ids: Sequence[int] | None, everything: bool, command: str) -> list[str]:
     """The words of an undo, so that it can be repeated; either contacts or --all."""
     if bool(contact_ids) == everything:
         msg = "Name the contacts, or --all" + (": not both." if everything else ".")
         raise typer.BadParameter(msg, param_hint="CONTACT_ID")
-    return [*_where(context), *command.split(), *(["--all"] if everything else map(str, contact_ids or []))]
-
-
-def _where(context: typer.Context) -> list[str]:
-    """`--demo` where it was given: what was shown of the demo is never to be done to the real data."""
-    return ["--demo"] if context.find_root().params.get("demo") else []
+    return [*command.split(), *(["--all"] if everything else map(str, contact_ids or []))]

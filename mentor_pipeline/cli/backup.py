@@ -15,6 +15,8 @@ from rich.text import Text
 from mentor_pipeline.cli import show
 from mentor_pipeline.cli.app import By, Json, app, told
 from mentor_pipeline.cli.terminal import Terminal
+from mentor_pipeline.errors import ConfigError, WarehouseError
+from mentor_pipeline.settings import DATABASE_URL
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,8 +101,12 @@ def migrate(
     from mentor_pipeline.resources.open_warehouse import open_warehouse
 
     here, terminal = installation(), Terminal(as_json=as_json)
-    target = open_warehouse(here.settings.model_copy(update={"database_url": to}))
-    done = carry_over(here.warehouse, target, here.settings, acting(by), apply=yes)
+    try:
+        target = open_warehouse(here.settings.model_copy(update={"database_url": to}))
+        done = carry_over(here.warehouse, target, here.settings, acting(by), apply=yes)
+    except (ConfigError, WarehouseError) as error:
+        # The address was given here, and no setting is to be corrected.
+        raise type(error)(str(error).replace(DATABASE_URL, "--to")) from error
     title = f"{done.source} to {done.target}"
     table = show.grid(title, ["table", "rows>"], [(name, f"{count:,}") for name, count in done.rows.items()])
     step = (

@@ -7,6 +7,7 @@ once only shows what it would do, until `--yes`.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from mentor_pipeline.cli import show
+from mentor_pipeline.cli import hints, show
 from mentor_pipeline.cli.app import FAILED, By, Json, app, conflicts_app, told
 from mentor_pipeline.cli.terminal import Terminal
 
@@ -53,7 +54,8 @@ def resolve_conflict(
     if choice not in {"a", "b", "custom"}:
         msg = f"{choice}: expected a, b or custom. To leave it undecided for good: conflicts skip {conflict_id}."
         raise typer.BadParameter(msg, param_hint="a|b|custom")
-    _record(Decision(conflict_id, choice, value, note), f"conflicts resolve {conflict_id} {choice}", by, as_json)
+    words = ["conflicts", "resolve", conflict_id, choice, *([value] if value is not None else [])]
+    _record(Decision(conflict_id, choice, value, note), [*words, *_option("--note", note)], by, as_json)
 
 
 @conflicts_app.command("skip")
@@ -62,7 +64,8 @@ def skip_conflict(conflict_id: ConflictId, *, note: Note = None, by: By = None, 
     """Leave one conflict undecided for good: not asked again. A held row stays held; our phone or e-mail stands."""
     from mentor_pipeline.operator.decisions import Decision
 
-    _record(Decision(conflict_id, "skip", None, note), f"conflicts skip {conflict_id}", by, as_json)
+    words = ["conflicts", "skip", conflict_id, *_option("--note", note)]
+    _record(Decision(conflict_id, "skip", None, note), words, by, as_json)
 
 
 @conflicts_app.command("accept-recommended")
@@ -83,7 +86,7 @@ def accept_recommended(
     wishes, undecided = desk.recommended(conflict_type)
     rulings = desk.judge(wishes)
     left = len(undecided) + sum(ruling.state == "refused" for ruling in rulings)
-    command = f"conflicts accept-recommended{f' --type {conflict_type}' if conflict_type else ''}"
+    command = ["conflicts", "accept-recommended", *_option("--type", conflict_type)]
     config = {"accept_recommended": True, **({"only_type": conflict_type} if conflict_type else {})}
     _show_or_run(rulings, config, command, by, Terminal(as_json=as_json), yes=yes, left=left)
 
@@ -108,8 +111,8 @@ def export_conflicts(
         {"ok": True, "file": file, "conflicts": count},
         Text(f"{show.number(count, 'conflict')} in {file}."),
         show.next_step(
-            f"write a, b, custom (with a custom_value) or skip into the column decision, save as CSV, then "
-            f"`mentor-pipeline conflicts import {file}`."
+            "write a, b, custom (with a custom_value) or skip into the column decision, save as CSV, then "
+            f"`{hints.command('conflicts', 'import', str(file))}`."
         ),
     )
 
@@ -128,12 +131,18 @@ def import_conflicts(
     from mentor_pipeline.operator.conflict_sheet import read_decisions
     from mentor_pipeline.operator.decisions import Desk, refuse_if_any
 
-    here = installation()
+    here, terminal, command = installation(), Terminal(as_json=as_json), ["conflicts", "import", str(file)]
     wishes = read_decisions(file)
+    if not wishes:
+        empty = Text(f"{file.name} holds no decision: the column decision is empty in every row. Nothing was written.")
+        step = f"write a, b, custom or skip into it, save as CSV, then `{hints.command(*command)}`."
+        document = {"ok": True, "is_applied": False, "rulings": [], "left_pending": 0}
+        terminal.result(document, empty, show.next_step(step))
+        return
     rulings = Desk(here.warehouse, here.program).judge(wishes, again=True)
     refuse_if_any(rulings)
     new = [_given(ruling.wish) for ruling in rulings if ruling.state == "accepted"]
-    _show_or_run(rulings, {"decisions": new}, f"conflicts import {file}", by, Terminal(as_json=as_json), yes=yes)
+    _show_or_run(rulings, {"decisions": new}, command, by, terminal, yes=yes)
 
 
 @app.command(rich_help_panel="Decide")
@@ -150,13 +159,17 @@ def edit(
     """Set one field of one mentor. It outranks every source, and no sync ever changes it."""
     from mentor_pipeline.operator.decisions import Edit
 
-    _record(Edit(mn_id, field, value, note), f"edit {mn_id} {field} {value!r}", by, as_json)
+    _record(Edit(mn_id, field, value, note), ["edit", mn_id, field, value, *_option("--note", note)], by, as_json)
 
 
 # -- recording and telling --------------------------------------------------------------------------------------------
 
 
-def _record(wish: Wish, command: str, by: str | None, as_json: bool) -> None:
+def _option(name: str, value: str | None) -> list[str]:
+    return [name, value] if value else []
+
+
+def _record(wish: Wish, command: Sequence[str], by: str | None, as_json: bool) -> None:
     """Record one decision or edit; a refusal starts nothing."""
     from mentor_pipeline.cli.installation import installation
     from mentor_pipeline.operator.decisions import Decision, Desk, refuse_if_any
@@ -170,26 +183,28 @@ def _record(wish: Wish, command: str, by: str | None, as_json: bool) -> None:
 
 def _given(wish: Wish) -> dict[str, Any]:
     """A wish as the run config takes it: the fields that were given, which are named alike there."""
-    return {name: value for name, value in asdict(wish).items() if value is not None}
+    return {name: value for name, value in asdict(wish).items() if value is not None and name != "row"}
 
 
 def _show_or_run(
     rulings: Sequence[Ruling],
     config: dict[str, Any],
-    command: str,
+    command: Sequence[str],
     by: str | None,
     terminal: Terminal,
     *,
     yes: bool,
     left: int = 0,
 ) -> None:
-    """Show what is decided; with `yes`, record it and compute everything again."""
+    """Show what is decided; with `yes`, record it and compute everything again. `command` is what asks for it."""
     accepted = [ruling for ruling in rulings if ruling.state == "accepted"]
-    shown = _told(rulings, left)
+    shown = _told(rulings, left, is_recorded=yes)
+    again = [*command, *_option("--by", by)]
     told: dict[str, Any] = {"ok": True, "is_applied": False, "rulings": list(rulings), "left_pending": left}
     if not accepted or not yes:
-        step = "nothing is to be done." if not accepted else f"to do it, `mentor-pipeline {command} --yes`."
-        terminal.result(told, *shown, show.next_step(step))
+        nothing = f"\nNothing was written: {_why_not(rulings, accepted)}."
+        steps = [show.next_step(f"to do it, `{hints.command(*again, '--yes')}`.")] if accepted else []
+        terminal.result(told, *shown, Text(nothing, "bold"), *steps)
         return
     from mentor_pipeline.cli.installation import installation, run_shown
 
@@ -203,21 +218,32 @@ def _show_or_run(
         ]
     terminal.result(told, *(shown if outcome.success else show.run(outcome)))
     if not outcome.success:
-        terminal.say(show.run_failed(outcome, command), "red")
+        terminal.say(show.run_failed(outcome, shlex.join(again)), "red")
         raise typer.Exit(FAILED)
 
 
-def _told(rulings: Sequence[Ruling], left: int) -> list[RenderableType]:
+def _why_not(rulings: Sequence[Ruling], accepted: Sequence[Ruling]) -> str:
+    """Why nothing was recorded."""
+    if accepted:
+        return f"this only shows what {show.number(len(accepted), 'decision')} would do"
+    if rulings and all(ruling.state == "unchanged" for ruling in rulings):
+        return "it is all decided, or set, so already"
+    return "there is nothing that could be decided so"
+
+
+def _told(rulings: Sequence[Ruling], left: int, *, is_recorded: bool) -> list[RenderableType]:
     rows = [
         (
             f"{ruling.mn_id or ''} {show.plain(ruling.full_name)}".strip(),
             ruling.about,
             show.plain(ruling.words),
-            Text(ruling.state, _STATES[ruling.state]),
+            Text("not yet" if ruling.state == "accepted" and not is_recorded else ruling.state, _STATES[ruling.state]),
         )
         for ruling in rulings[:_SHOWN]
     ]
-    shown: list[RenderableType] = [show.grid("", ["mentor", "about", "from now on", ""], rows)] if rows else []
+    shown: list[RenderableType] = (
+        [show.grid("", ["mentor", "about", "from now on" if is_recorded else "would be", ""], rows)] if rows else []
+    )
     if len(rulings) > _SHOWN:
         shown.append(Text(f"and {len(rulings) - _SHOWN:,} more (--json gives all)", "dim"))
     if left:

@@ -6,6 +6,7 @@ are run is in `operator.runs`.
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -86,11 +87,15 @@ def inbox(*, by: By = None, as_json: Json = False) -> None:
     with terminal.run_shown("inbox") as watch:
         done = run_inbox(here.settings, here.warehouse, by=acting(by), watch=watch)
     failed = [one for one in done.imported if not one.outcome.success]
-    terminal.result({"ok": not failed, "inbox": done}, *show.inbox(done))
+    rejected = [file for file in done.put_away if file.folder == "rejected"]
+    has_failed = bool(failed or rejected)
+    terminal.result({"ok": not has_failed, "inbox": done}, *show.inbox(done))
     for one in failed:
         said = show.rejected(one) if show.is_rejected(one) else f"{one.file}: {show.run_failed(one.outcome, 'inbox')}"
         terminal.say(said, "red")
-    if failed:
+    for file in rejected:
+        terminal.say(f"{show.put_away(file)} It is in {here.settings.inbox_dir / 'rejected'} now.", "red")
+    if has_failed:
         raise typer.Exit(FAILED)
 
 
@@ -108,7 +113,9 @@ def import_contacts(
     """Import one contacts export of Givebutter and update everything that depends on it."""
     from mentor_pipeline.domain.contacts_csv import FileKind
 
-    _import_and_tell(file, FileKind.CONTACTS, f"import-contacts {file}", by, Terminal(as_json=as_json), allow_shrink)
+    _import_and_tell(
+        file, FileKind.CONTACTS, shlex.join(["import-contacts", str(file)]), by, Terminal(as_json=as_json), allow_shrink
+    )
 
 
 @app.command("import-failures", rich_help_panel=_PANEL)
@@ -117,7 +124,7 @@ def import_failures(file: ExistingFile, *, by: By = None, as_json: Json = False)
     """Read a `-failed.csv` of Givebutter: why each row was refused, which contact is in the way, what to do."""
     from mentor_pipeline.domain.contacts_csv import FileKind
 
-    _import_and_tell(file, FileKind.FAILURES, f"import-failures {file}", by, Terminal(as_json=as_json))
+    _import_and_tell(file, FileKind.FAILURES, shlex.join(["import-failures", str(file)]), by, Terminal(as_json=as_json))
 
 
 @app.command(rich_help_panel=_PANEL)

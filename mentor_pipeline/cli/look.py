@@ -14,6 +14,7 @@ from mentor_pipeline.cli.app import FAILED, WRONG_USE, Json, app, config_app, co
 from mentor_pipeline.cli.terminal import Terminal
 
 _PANEL: Final = "Look"
+All = Annotated[bool, typer.Option("--all", help="Show every one, however many there are.")]
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -100,6 +101,7 @@ def problems(
         str | None, typer.Option(metavar="error|warning", help="Only errors, or only warnings.")
     ] = None,
     mentor: Annotated[str | None, typer.Option(metavar="MN_ID", help="Only of this mentor.")] = None,
+    everything: All = False,
     as_json: Json = False,
 ) -> None:
     """List what is wrong: open errors and warnings, whom each concerns, what to do, and since when."""
@@ -108,7 +110,7 @@ def problems(
 
     here = looking()
     found = reports.problems(here.warehouse, here.program, problem_type=problem_type, severity=severity, mentor=mentor)
-    Terminal(as_json=as_json).result(found, *show.problems(found))
+    Terminal(as_json=as_json).result(found, *show.problems(found, everything=everything))
 
 
 @conflicts_app.command("list")
@@ -119,6 +121,7 @@ def list_conflicts(
     with_status: Annotated[
         str, typer.Option("--status", metavar="S", help="pending, resolved, skipped, obsolete, or all.")
     ] = "pending",
+    everything: All = False,
     as_json: Json = False,
 ) -> None:
     """List what waits for a decision, the most severe first."""
@@ -135,7 +138,7 @@ def list_conflicts(
         conflict_type=conflict_type,
         with_status=None if with_status == "all" else with_status,
     )
-    Terminal(as_json=as_json).result(found, *show.conflicts(found))
+    Terminal(as_json=as_json).result(found, *show.conflicts(found, everything=everything))
 
 
 @conflicts_app.command("show")
@@ -182,9 +185,7 @@ def preflight(
 def check_config(*, as_json: Json = False) -> None:
     """Check settings, year files, folders, warehouse, keys, forms and campaign. Exits with 2 when there are faults."""
     from mentor_pipeline.operator.config_check import check_installation
-    from mentor_pipeline.settings import load_environment
 
-    load_environment()
     terminal = Terminal(as_json=as_json)
     with terminal.working("Checking") as on_check:
         found = check_installation(on_check)

@@ -27,7 +27,6 @@ _LOOK: Final = "Look"
 @app.command("check-in", rich_help_panel="Decide")
 @told
 def check_in(
-    context: typer.Context,
     mn_ids: Annotated[list[str] | None, typer.Argument(metavar="MN_ID", help="Mentor ids, in any spelling.")] = None,
     *,
     file: Annotated[
@@ -68,8 +67,7 @@ def check_in(
         kept = Kept.new(here.settings.data_dir, now, undo=undo)
         scans = _scanned(door, kept, moment, here, terminal)
         words = ["--file", str(kept.path)]
-    demo = ["--demo"] if context.find_root().params.get("demo") else []
-    command = shlex.join([*demo, "check-in", *words, *options])
+    command = shlex.join(["check-in", *words, *options])
     outcome = _recorded(door.edits(note), command, by, here, terminal, kept)
     _tell(scans, outcome, command, terminal, undo=undo)
 
@@ -140,12 +138,7 @@ def _scanned(door: Door, kept: Kept, moment: datetime | None, here: Installation
     from mentor_pipeline.operator.check_in import kept_before
 
     for left in kept_before(here.settings.data_dir):
-        words = (
-            f"{left} holds ids that are not recorded: another check-in is open now, or was broken off. If it was "
-            f"broken off, record them with `mentor-pipeline check-in --file {shlex.quote(str(left))}"
-            f"{' --undo' if 'undo' in left.name else ''}`."
-        )
-        terminal.say(words, "yellow")
+        terminal.say(show.left_scans(left), "yellow")
     stream = typer.get_text_stream("stdin", errors="replace")
     if stream.isatty():
         terminal.say("Scan or type mentor ids, one a line. Ctrl-D ends it, and all are recorded then.")
@@ -244,7 +237,7 @@ def forget(
     what to do about it.
     """
     from mentor_pipeline.cli.installation import acting, installation
-    from mentor_pipeline.operator.forget import Forgetting, elsewhere, files_naming
+    from mentor_pipeline.operator.forget import Forgetting, backups_known, elsewhere, files_naming
     from mentor_pipeline.operator.forget import forget as really_forget
 
     here, terminal, now = installation(), Terminal(as_json=as_json), datetime.now(UTC)
@@ -254,8 +247,8 @@ def forget(
     else:
         with here.warehouse.reading() as reader:
             made = Forgetting.of(reader, here.program, mn_id, now)
-    files = files_naming(made, here.settings)
-    remains = elsewhere(made, files, here.settings)
+    files, backups = files_naming(made, here.settings), backups_known(here.settings)
+    remains = elsewhere(made, files, backups, here.settings)
     document = {
         "ok": True,
         "is_applied": yes,
@@ -266,6 +259,7 @@ def forget(
         **made.counts,
         "not_read_in_again": made.sources,
         "files": files,
+        "backups": backups,
         "remains": remains,
     }
     terminal.result(document, *show_people.forgotten(made, remains, is_applied=yes))

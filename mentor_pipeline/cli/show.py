@@ -16,12 +16,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mentor_pipeline.cli import hints
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
     from mentor_pipeline.operator.config_check import Line
+    from mentor_pipeline.operator.inbox import DoneWith
     from mentor_pipeline.operator.reports import Changes, Conflicts, Preflight, Problems, Status, Why
     from mentor_pipeline.operator.runs import FailedCheck, ImportRun, InboxRun, RunOutcome
 
@@ -160,7 +164,9 @@ def run_failed(outcome: RunOutcome, command: str) -> str:
     """Why a run failed, what was left as it was, and what to do; `command` is what started it."""
     not_run = [step.name for step in outcome.steps if step.status == "not_run"]
     said = [
-        f"{failure.step}: {failure.message}"
+        failure.message
+        if failure.is_expected and failure.message.startswith(f"{failure.step}: ")
+        else f"{failure.step}: {failure.message}"
         if failure.is_expected
         else f"{failure.step}: unexpected error, {failure.message} (its traceback is in Dagster's UI, run "
         f"{outcome.run_id})"
@@ -262,9 +268,15 @@ def inbox(done: InboxRun) -> list[RenderableType]:
     for one in done.imported:
         if not is_rejected(one):
             shown += imported(one)
-    shown += [Text(f"{file.name}: put into {file.folder}/. {plain(file.note)}") for file in done.put_away]
+    shown += [Text(put_away(file)) for file in done.put_away if file.folder != "rejected"]
     shown += [Text(f"{file.name}: left there; {plain(file.reason)}", "yellow") for file in done.waiting]
-    return shown or ([] if done.imported else [Text("The inbox is empty.")])
+    return shown or ([] if done.imported or done.put_away else [Text("The inbox is empty.")])
+
+
+def put_away(file: DoneWith) -> str:
+    """What was done with a file of the inbox that needed no import."""
+    note = plain(file.note).removeprefix(f"{plain(file.name)}: ")
+    return f"{plain(file.name)}: put into {file.folder}/. {note}"
 
 
 def is_rejected(done: ImportRun) -> bool:
@@ -292,15 +304,25 @@ def status(found: Status) -> list[RenderableType]:
         shown.append(Text(f"Running now: {found.now_running}", "yellow"))
     if found.last_sync:
         sync = found.last_sync
-        shown.append(Text(f"Last sync: {plain(sync.started_at)}, {sync.sync_type}, by {sync.by}, run {sync.run_id}"))
+        shown.append(Text(f"Last {sync.words}: {plain(sync.started_at)}, by {sync.by}, run {sync.run_id}"))
     if found.last_run and found.last_run.status == "failed":
         failed = found.last_run
-        shown.append(Text(f"Last run failed: {failed.sync_type} at {plain(failed.started_at)}", "red"))
-        shown.append(Text(plain(failed.error), "red"))
+        shown.append(Text(f"Last run failed: {failed.words} at {plain(failed.started_at)}, by {failed.by}", "red"))
+        shown.append(Text(plain_lines(failed.error or ""), "red"))
+    shown += [Text(left_scans(kept), "yellow") for kept in found.scans]
     if found.mentors:
         shown += _standing(found)
     shown.append(next_step(found.next_step))
     return shown
+
+
+def left_scans(file: Path) -> str:
+    """What to do with the ids of a check-in that are not recorded."""
+    undo = ["--undo"] if "undo" in file.name else []
+    return (
+        f"{file} holds ids that are not recorded: another check-in is open now, or was broken off. If it was broken "
+        f"off, record them with `{hints.command('check-in', '--file', str(file), *undo)}`."
+    )
 
 
 def _standing(found: Status) -> list[RenderableType]:
@@ -420,25 +442,27 @@ def changes(found: Changes) -> list[RenderableType]:
     return shown
 
 
-def conflicts(found: Conflicts) -> list[RenderableType]:
-    """What waits for a decision, by type; the recommended option has a star."""
+def conflicts(found: Conflicts, *, everything: bool = False) -> list[RenderableType]:
+    """What waits for a decision, or was decided how and by whom, by type; the recommended option has a star."""
     if not found.rows:
-        return [Text(f"No {found.status} conflicts." if found.status else "No conflicts.")]
+        of_type = f" of type {found.conflict_type}" if found.conflict_type else ""
+        return [Text(f"No {found.status} conflicts{of_type}." if found.status else f"No conflicts{of_type}.")]
     shown: list[RenderableType] = []
-    for kind, rows in groupby(found.rows[:CONFLICTS_SHOWN], key=lambda row: str(row["conflict_type"])):
+    listed = found.rows if everything else found.rows[:CONFLICTS_SHOWN]
+    for kind, rows in groupby(listed, key=lambda row: str(row["conflict_type"])):
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(max_width=_MENTOR_WIDTH)
         table.add_column(overflow="fold")
         for row in rows:
             status = "" if found.status else row["status"]
-            options = lines(*(_short_option(row, choice) for choice in ("a", "b")))
+            options = lines(*(_short_option(row, choice) for choice in ("a", "b")), _decided(row))
             table.add_row(lines(short_id(row["id"]), status), _whose(row), options)
         space = "\n" if shown else ""
         shown += [Text(f"{space}{kind}: {found.by_type[kind]:,}", "bold"), table]
-    if len(found.rows) > CONFLICTS_SHOWN:
-        shown.append(Text(f"and {len(found.rows) - CONFLICTS_SHOWN:,} more (--type or --json gives them)", "dim"))
-    if any(row["recommended_option"] for row in found.rows[:CONFLICTS_SHOWN]):
+    if len(found.rows) > len(listed):
+        shown.append(Text(f"and {len(found.rows) - len(listed):,} more (--all shows them)", "dim"))
+    if any(row["recommended_option"] for row in listed):
         shown.append(Text("\n* recommended", "dim"))
     shown.append(next_step("see one whole with `mentor-pipeline conflicts show ID`."))
     return shown
@@ -451,6 +475,16 @@ def short_id(conflict_id: str) -> str:
 
 def _whose(row: Mapping[str, Any]) -> str:
     return f"{row['mn_id'] or ''} {plain(row['full_name'])}".strip()
+
+
+def _decided(row: Mapping[str, Any]) -> str:
+    """How a conflict was decided, by whom and when; nothing of one that was not."""
+    if not row["user_decision"] and row["resolved_by"] is None:
+        return ""
+    how = row["user_decision"] or ("left as it is" if row["status"] == "skipped" else row["status"])
+    value = f" {identifier(row['custom_value'])}" if row["custom_value"] else ""
+    by = f" by {row['resolved_by']}" if row["resolved_by"] else ""
+    return f"Decided: {how}{value}{by} at {plain(row['resolved_at'])}"
 
 
 def _short_option(row: Mapping[str, Any], choice: str) -> str:
@@ -481,9 +515,8 @@ def conflict(row: Mapping[str, Any]) -> list[RenderableType]:
         shown.append(Text(f"\nRecommended: {row['recommended_option']}", "green"))
     if row["recommendation_reason"]:
         shown.append(Text(plain(row["recommendation_reason"])))
-    if row["user_decision"]:
-        decided = f"\nDecided: {row['user_decision']} by {row['resolved_by']} at {plain(row['resolved_at'])}"
-        shown.append(Text(decided, "bold"))
+    if decided := _decided(row):
+        shown.append(Text(f"\n{plain(decided)}", "bold"))
     return shown
 
 
@@ -514,14 +547,13 @@ def _told(label: str, value: object) -> str:
     return plain(value)
 
 
-def problems(found: Problems) -> list[RenderableType]:
+def problems(found: Problems, *, everything: bool = False) -> list[RenderableType]:
     """What is wrong, by type: how many, and each with whom, what and since when."""
     if not found.rows:
-        return [Text("No open errors or warnings.")]
+        return [Text(f"No open errors or warnings{f' of type {found.problem_type}' if found.problem_type else ''}.")]
+    listed = found.rows if everything else found.rows[:PROBLEMS_SHOWN]
     shown: list[RenderableType] = [counts(f"{len(found.rows):,} open errors and warnings", found.by_type)]
-    for (severity, kind), rows in groupby(
-        found.rows[:PROBLEMS_SHOWN], key=lambda row: (str(row["severity"]), str(row["type"]))
-    ):
+    for (severity, kind), rows in groupby(listed, key=lambda row: (str(row["severity"]), str(row["type"]))):
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(max_width=_MENTOR_WIDTH)
         table.add_column(overflow="fold")
@@ -529,10 +561,8 @@ def problems(found: Problems) -> list[RenderableType]:
             table.add_row(_whose(row), f"{plain(row['message'])} Since {plain(row['first_seen_at'])}.")
         style = _PROBLEM_STYLES.get(severity, "")
         shown += [Text.assemble("\n", (severity, style), (f"  {kind}", "bold")), table]
-    if len(found.rows) > PROBLEMS_SHOWN:
-        shown.append(
-            Text(f"and {len(found.rows) - PROBLEMS_SHOWN:,} more (--type, --mentor or --json gives them)", "dim")
-        )
+    if len(found.rows) > len(listed):
+        shown.append(Text(f"and {len(found.rows) - len(listed):,} more (--all shows them)", "dim"))
     return shown
 
 

@@ -46,10 +46,12 @@ def planned(report: ArchiveReport, command: str) -> list[RenderableType]:
     """What would be done, and the command that does it."""
     if not report.moves:
         return [Text(report.summary)]
+    can_be_done = not all(move.is_failed for move in report.moves)
+    step = f"to do it, `{command}`." if can_be_done else "none of these can be done; the table says why."
     return [
         *_moves("", report.moves),
         Text(f"\n{report.summary}", "bold"),
-        Text.assemble(("Next: ", "bold"), f"to do it, `mentor-pipeline {command}`."),
+        Text.assemble(("Next: ", "bold"), step),
     ]
 
 

@@ -25,7 +25,7 @@ def planned(report: TagReport, command: str) -> list[RenderableType]:
     return [
         *_moves(report),
         Text(f"\n{report.summary}", "bold"),
-        Text.assemble(("Next: ", "bold"), f"to do it, `mentor-pipeline {command}`."),
+        Text.assemble(("Next: ", "bold"), f"to do it, `{command}`."),
     ]
 
 

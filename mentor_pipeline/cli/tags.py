@@ -6,11 +6,9 @@ Until `--yes` nothing is done but shown, with the reason for every contact and t
 
 from __future__ import annotations
 
-import shlex
-
 import typer
 
-from mentor_pipeline.cli import show_tags
+from mentor_pipeline.cli import hints, show_tags
 from mentor_pipeline.cli.app import By, Json, app, told
 from mentor_pipeline.cli.archive import Limit, Only, Planned, Yes, options_given, show_or_do, synced
 from mentor_pipeline.cli.terminal import Terminal
@@ -25,13 +23,13 @@ app.add_typer(tags_app, name="tags", rich_help_panel="Tidy up")
 
 @tags_app.command("plan")
 @told
-def plan_tags(context: typer.Context, *, as_json: Json = False) -> None:
+def plan_tags(*, as_json: Json = False) -> None:
     """Show which of our tags the mentors' contacts lack, and which they carry though they no longer hold."""
     from mentor_pipeline.operator.tags import planned
 
     here = synced()
     report = planned(here.warehouse, here.program)
-    command = shlex.join([*options_given(context, None, None, "tags push"), "--yes"])
+    command = hints.command(*options_given(None, None, "tags push"), "--yes")
     document = {"year": here.program.year, "summary": report.summary, "report": report}
     Terminal(as_json=as_json).result(document, *show_tags.planned(report, command))
 
@@ -39,7 +37,6 @@ def plan_tags(context: typer.Context, *, as_json: Json = False) -> None:
 @tags_app.command("push")
 @told
 def push_tags(
-    context: typer.Context,
     *,
     only: Only = None,
     limit: Limit = None,
@@ -53,4 +50,4 @@ def push_tags(
     terminal, here = Terminal(as_json=as_json), synced()
     report = planned(here.warehouse, here.program, only or [], limit=limit)
     plan = Planned(report, _JOB, _STEP, only or [], limit, show_tags.planned, carried_out, show_tags.carried_out)
-    show_or_do(plan, options_given(context, only, limit, "tags push"), by, here, terminal, yes=yes)
+    show_or_do(plan, options_given(only, limit, "tags push"), by, here, terminal, yes=yes)

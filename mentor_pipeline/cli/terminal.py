@@ -1,7 +1,7 @@
 """Where output goes: what was asked for to standard output, everything else to standard error.
 
 With `--json` standard output is exactly one JSON document, also when something failed; tables and texts are then left
-out. What things look like is in `show`.
+out. What things look like is in `show`, and how commands are named in `hints`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
+from rich.text import Text
+
+from mentor_pipeline.cli import hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +49,7 @@ class Terminal:
     def result(self, data: object, *shown: RenderableType) -> None:
         """Give the command's result: as JSON, or as it is shown."""
         if self.as_json:
-            sys.stdout.write(json_text(data))
+            sys.stdout.write(hints.said(json_text(data)))
             sys.stdout.flush()
             return
         for part in shown:
@@ -117,10 +120,17 @@ class _Lines:
 
 
 class _Harmless(Console):
-    """A console on which no text steers the terminal: what is no printable character is shown as one that is."""
+    """A console on which no text steers the terminal: what is no printable character is shown as one that is.
+
+    Commands that a text names, in whatever it stands, are shown as they are to be typed.
+    """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See `Console.render`."""
+        if isinstance(renderable, str):
+            renderable = hints.said(renderable)
+        elif isinstance(renderable, Text):
+            renderable = hints.shown(renderable)
         for segment in super().render(renderable, options):
             if segment.control is None and _UNPRINTABLE.search(segment.text):
                 yield Segment(_UNPRINTABLE.sub("\ufffd", segment.text), segment.style)

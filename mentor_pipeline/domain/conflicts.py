@@ -170,8 +170,7 @@ def decision_action(
         value["value"] = check_custom(conflict, typed)
     elif decision != "skip":
         value["value"] = orjson.loads(conflict[f"option_{decision}"])["value"]
-    context = orjson.loads(conflict["context"] or "{}")
-    field = context.get("field") or FIELDS.get(conflict["conflict_type"])
+    field = _field(conflict)
     if field:
         value["field"] = field
     return {
@@ -184,14 +183,21 @@ def decision_action(
     }
 
 
+def _field(conflict: Mapping[str, Any]) -> str | None:
+    """The field that a conflict is about; None where it is about no single one."""
+    told: str | None = orjson.loads(conflict["context"] or "{}").get("field") or FIELDS.get(conflict["conflict_type"])
+    return told
+
+
 def _refuse_unless_pending(conflict: Mapping[str, Any]) -> None:
     """A decided conflict stays as it was decided; an obsolete one is about nothing any more."""
     if conflict["status"] in DECIDED:
         how = conflict["user_decision"] or "skip"
+        field = _field(conflict) or "FIELD"
         msg = (
             f"Conflict {conflict['id']} of mentor {conflict['mn_id']} was decided already: {how}, by "
             f"{conflict['resolved_by']} at {conflict['resolved_at']:%Y-%m-%d %H:%M} UTC. Nothing was written. To "
-            f"change the outcome, edit the field: mentor-pipeline edit {conflict['mn_id']} FIELD VALUE."
+            f"change the outcome: `mentor-pipeline edit {conflict['mn_id']} {field} VALUE`."
         )
         raise DecisionRefusedError(msg)
     if conflict["status"] == "obsolete":

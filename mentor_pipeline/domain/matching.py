@@ -326,7 +326,8 @@ class _Chooser:
         if earlier is not None and not still_here and not self._given_up(mn_id, earlier):
             return _Verdict(mn_id, "stale", f"contact {earlier} was archived, deleted or merged in Givebutter", earlier)
         seen = len(self.by_mentor[mn_id])
-        return _Verdict(mn_id, "new", f"none of {seen} candidates can be theirs" if seen else "no contact matches")
+        none = "the one candidate cannot be theirs" if seen == 1 else f"none of {seen} candidates can be theirs"
+        return _Verdict(mn_id, "new", none if seen else "no contact matches")
 
     def _given_up(self, mn_id: str, contact_id: int) -> bool:
         """True when a person decided that the contact, which is gone now, is not the mentor's (R4.5)."""

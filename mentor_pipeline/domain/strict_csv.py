@@ -106,7 +106,7 @@ class Sheet:
 
 def refusal(name: str, what: str, then: str = EXPORT_AGAIN) -> FileRejectedError:
     """The error for a file that is refused whole: which file, what is wrong, what was left untouched and what to do."""
-    return FileRejectedError(f"{name}: {what}. {then}")
+    return FileRejectedError(f"{name}: {what}{'' if what.endswith(('.', '?')) else '.'} {then}")
 
 
 def read_header(data: bytes, name: str, then: str = EXPORT_AGAIN) -> tuple[str, ...]:

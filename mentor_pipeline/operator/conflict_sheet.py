@@ -20,10 +20,11 @@ from mentor_pipeline.operator.decisions import Decision
 from mentor_pipeline.operator.new_csv import write_new_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _READ_BACK: Final = ("conflict_id", "decision", "custom_value", "note")
+_WHOSE: Final = ("mn_id", "mentor")
 COLUMNS: Final = (
     *("conflict_id", "conflict_type", "severity", "mn_id", "mentor", "option_a", "option_b", "recommended", "reason"),
     *_READ_BACK[1:],
@@ -120,12 +121,13 @@ def read_decisions(path: Path) -> list[Decision]:
         raise FileRejectedError(msg) from error
     lacking = [name for name in _READ_BACK[:2] if name not in sheet.header]
     if lacking:
-        what = f"it has no column {' and '.join(lacking)}: this is no sheet of `conflicts export`"
+        what = f"it has no {_columns(lacking)}: this is no sheet of `conflicts export`"
         raise refusal(path.name, what, "Nothing was decided.")
     columns = {
         name: unharmed(pl.col(str(sheet.header.index(name)))) if name in sheet.header else pl.lit("")
         for name in _READ_BACK
     }
+    columns |= {name: pl.col(str(sheet.header.index(name))) for name in _WHOSE if name in sheet.header}
     found = []
     for number, row in enumerate(sheet.cells.select(**columns).iter_rows(named=True)):
         conflict_id, choice, custom, note = (clean_text(row[name]) for name in _READ_BACK)
@@ -133,7 +135,12 @@ def read_decisions(path: Path) -> list[Decision]:
             continue
         if conflict_id is None or choice is None:
             lack = "conflict_id" if conflict_id is None else "decision"
-            what = f"line {sheet.line(number)} has no {lack}"
-            raise refusal(path.name, what, "Nothing was decided. Complete the line, or empty it.")
-        found.append(Decision(conflict_id, choice.casefold(), custom, note))
+            whose = " ".join(filter(None, (clean_text(row.get(name, "")) for name in _WHOSE)))
+            what = f"row {sheet.numbers[number]}{f' (mentor {whose})' if whose else ''} has no {lack}"
+            raise refusal(path.name, what, "Nothing was decided. Complete the row, or empty it.")
+        found.append(Decision(conflict_id, choice.casefold(), custom, note, sheet.numbers[number]))
     return found
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column{'s' if names[1:] else ''} {' and '.join(names)}"

@@ -19,7 +19,7 @@ from mentor_pipeline.domain.edits import CONTACT, NOTHING, read_value
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.errors import DecisionRefusedError, MentorPipelineError
-from mentor_pipeline.operator.reports import present_id
+from mentor_pipeline.operator.reports import CONFLICT_TYPES, present_id, refuse_unknown
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -43,12 +43,14 @@ class Decision:
         choice: a, b, custom or skip.
         custom_value: the value for custom, as typed.
         note: further words.
+        row: where it stands in a spreadsheet, whose header is row 1; None when it comes from none.
     """
 
     conflict_id: str
     choice: str
     custom_value: str | None = None
     note: str | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +134,11 @@ class Desk:
         """Decisions that follow every recommendation, and the pending conflicts that have none.
 
         Raises:
-            DecisionRefusedError: there is no such type of conflict.
+            WrongUseError: there is no such type of conflict.
         """
         pending = self._conflicts.filter(status="pending").sort("conflict_type", "mn_id", "id")
         if conflict_type is not None:
-            types = sorted(self._conflicts["conflict_type"].unique())
-            if conflict_type not in types:
-                msg = f"There are no conflicts of type {conflict_type!r}. There are: {', '.join(types) or 'none'}."
-                raise DecisionRefusedError(msg)
+            refuse_unknown("conflict", [conflict_type], {*CONFLICT_TYPES, *self._conflicts["conflict_type"]})
             pending = pending.filter(conflict_type=conflict_type)
         rows = pending.to_dicts()
         chosen = [Decision(row["id"], row["recommended_option"]) for row in rows if row["recommended_option"]]
@@ -297,8 +296,9 @@ def refuse_if_any(rulings: Sequence[Ruling]) -> None:
     if not refused:
         return
     if len(rulings) == 1:
-        raise DecisionRefusedError(refused[0].words)
-    named = "\n".join(f"  {_subject(ruling.wish)}: {ruling.words}" for ruling in refused)
+        place = _place(refused[0])
+        raise DecisionRefusedError(f"{place}: {refused[0].words}" if place else refused[0].words)
+    named = "\n".join(f"  {_place(ruling) or _subject(ruling.wish)}: {ruling.words}" for ruling in refused)
     msg = (
         f"{len(refused)} of {len(rulings)} cannot be done, so nothing was written. Correct these or leave them out:\n"
         f"{named}"
@@ -315,6 +315,13 @@ def action_rows(rulings: Iterable[Ruling], *, actor: str, at: datetime) -> pl.Da
     ]
     table = TABLES[ACTIONS]
     return table.conform(pl.DataFrame(rows, schema=table.schema)) if rows else table.empty()
+
+
+def _place(ruling: Ruling) -> str:
+    """Where a decision stands in its spreadsheet, and about whom; nothing for one that comes from none."""
+    row = ruling.wish.row if isinstance(ruling.wish, Decision) else None
+    about = f", {ruling.about} of mentor {ruling.mn_id} {ruling.full_name}".rstrip() if ruling.mn_id else ""
+    return "" if row is None else f"row {row}{about}"
 
 
 def _subject(wish: Wish) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from filelock import FileLock, Timeout
 
-from mentor_pipeline.errors import ConfigError, MentorPipelineError
+from mentor_pipeline.errors import ConfigError, MentorPipelineError, WarehouseBusyError
 from mentor_pipeline.operator.folders import private_files, private_folder, shut
 from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
 from mentor_pipeline.operator.services import Services, WorldSize, simulated
@@ -131,7 +131,8 @@ def run_demo(folder: Path, program: ProgramYear, *, size: WorldSize, shown: Show
         shown: shows each step while it is at work.
 
     Raises:
-        ConfigError: the folder holds other things than a demo, or is in use; nothing was touched.
+        ConfigError: the folder holds other things than a demo; nothing was touched.
+        WarehouseBusyError: it is in use; nothing was touched.
         DemoFailedError: a job failed.
     """
     with private_files(), working_in(folder):
@@ -176,7 +177,8 @@ def working_in(folder: Path) -> Iterator[None]:
     """Keep others (another demo, `dev`) out of the demo's folder.
 
     Raises:
-        ConfigError: it holds other things than a demo, cannot be made, or is in use.
+        ConfigError: it holds other things than a demo, or cannot be made.
+        WarehouseBusyError: another command works in it.
     """
     if folder.exists() and not (folder / DEMO_MARKER).exists() and any(folder.iterdir()):
         msg = (
@@ -191,8 +193,11 @@ def working_in(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / LOCK, timeout=0, mode=0o600)
         lock.acquire()
     except Timeout as error:
-        msg = f"The demo in {folder} is in use by another `mentor-pipeline demo` or `dev`. Stop that first."
-        raise ConfigError(msg) from error
+        msg = (
+            f"The demo in {folder} is in use by another command: one that works on it, such as a sync, or `demo` or "
+            "`dev`. Nothing was done. Wait until it has finished, and try again; `dev` goes on until it is stopped."
+        )
+        raise WarehouseBusyError(msg) from error
     except OSError as error:
         msg = f"The demo's folder {folder} cannot be used: {error.strerror}. Choose another with --dir."
         raise ConfigError(msg) from error
@@ -210,7 +215,8 @@ def in_demo(folder: Path, program: ProgramYear, *, with_services: bool) -> Itera
     changed in them is saved.
 
     Raises:
-        ConfigError: there is no demo, or another command works with it.
+        ConfigError: there is no demo.
+        WarehouseBusyError: another command works with it.
     """
     world = folder / WORLD_NAME
     if not (folder / DEMO_MARKER).exists() or not world.exists():
@@ -224,7 +230,7 @@ def in_demo(folder: Path, program: ProgramYear, *, with_services: bool) -> Itera
     with ExitStack() as stack:
         try:
             stack.enter_context(working_in(folder))
-        except ConfigError:
+        except (ConfigError, WarehouseBusyError):
             if not served.exists():
                 raise
             services = json.loads(served.read_bytes())

@@ -7,6 +7,7 @@ the command line.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ from mentor_pipeline.domain.normalise import (
 )
 from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
+from mentor_pipeline.operator.import_files import newest_import_file
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -42,6 +44,18 @@ SYNC_TYPES: Final = ("initialization", "automated", "manual")
 CONFLICT_TYPES: Final = (
     *CONTACT_CONFLICTS, "phone_mismatch", "email_mismatch", "data_staleness", "fundraising_mismatch",
 )  # fmt: skip
+PROBLEM_TYPES: Final = (
+    "missing_mn_id", "invalid_mn_id", "mn_id_collision", "invalid_phone", "invalid_email", "missing_last_name",
+    "multiple_mentors_one_contact", "contact_row_set_aside", "import_refused", "duplicate_signup", "signup_withdrawn",
+    "shared_phone", "unusual_value", "unmatched_submission", "member_without_mentor", "several_pages",
+    "low_confidence", "generic_identifier", "external_id_mismatch", "stale_contact", "givebutter_edit_ignored",
+    "givebutter_edit_overruled", "form_edit_overruled", "contacts_outdated", "partial_contacts_file",
+    "contact_value_kept_as_text", "row_will_merge", "text_shortened", "tag_not_sendable", "value_not_sendable",
+    "unsubscribed", "several_campaigns", "edit_without_mentor", "partner_is_self", "partner_unknown",
+    "partner_phone_shared", "partner_unreciprocated", "partner_contradictory", "message_field_empty",
+    "message_too_long",
+)  # fmt: skip
+"""Errors and warnings that there can be, as docs/operators.md lists them, and more that were found."""
 CONFLICT_STATUSES: Final = ("pending", "resolved", "skipped", "obsolete")
 
 CHANGE_TYPES: Final = (
@@ -50,6 +64,39 @@ CHANGE_TYPES: Final = (
 )  # fmt: skip
 SEVERITIES: Final = ("error", "warning")
 
+_RUNS: Final = {
+    "initialization": "first sync",
+    "automated": "scheduled sync",
+    "manual": "sync",
+    "csv_import": "import of a file",
+    "contact_refresh": "contact refresh",
+    "rebuild": "rebuild",
+    "export": "export",
+    "archive": "changes in Givebutter (archive, release or tags)",
+}
+"""Kinds of `sync_log` rows in words."""
+_AGAIN: Final = {
+    "csv_import": "; then import the file again.",
+    "contact_refresh": ", then run it again: `mentor-pipeline contact-refresh`.",
+    "rebuild": ", then run it again: `mentor-pipeline rebuild`.",
+    "export": ", then run it again: `mentor-pipeline export`.",
+    "archive": ", then give the same command again.",
+}
+"""After a failed run: how to do it again, where it was no sync."""
+_OF_STEP: Final = re.compile(
+    r"(?P<step>[a-z][a-z0-9_]*|before the first step): "
+    r"(?:(?P<error>(?:[a-z_]\w*\.)*_?[A-Z]\w*(?:Error|Exception|Failure|Timeout|Interrupt)): )?(?P<words>.*)"
+)
+"""A line of `error_message`: the step, the error's class where it is not one of ours, and what it said."""
+_CHECK: Final = re.compile(r"check \w+ of \w+: ")
+_REQUEST: Final = re.compile(r", [A-Z]+ /\S*: ")
+_TRIED: Final = re.compile(r" It was tried \d+ times\.")
+_ENDS: Final = {
+    "ended without finishing": "It ended without finishing: it was killed, or the machine stopped.",
+    "canceled by a person": "A person stopped it.",
+    "interrupted": "It was interrupted.",
+    "failed": "It failed and did not say why; Dagster's UI has more.",
+}
 _SHORTEST_RUN: Final = 4
 _SHORTEST_ID: Final = 3
 _SHORTEST_WORD: Final = 2
@@ -77,7 +124,7 @@ class NothingSyncedError(MentorPipelineError):
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run as `sync_log` tells it."""
+    """One run as `sync_log` tells it; what it was and why it failed are in `words` and `error`, for an operator."""
 
     run_id: str
     sync_type: str
@@ -86,6 +133,11 @@ class RunLine:
     started_at: datetime
     seconds: float | None
     error: str | None
+
+    @property
+    def words(self) -> str:
+        """What kind of run it was."""
+        return _RUNS.get(self.sync_type, self.sync_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +174,7 @@ class Status:
         contacts: how many contacts are known.
         contacts_known_at: as of when.
         newest_export: the newest import file.
+        scans: files with ids of a check-in that are not recorded: it is open now, or was broken off.
         next_step: what to do now.
     """
 
@@ -146,10 +199,13 @@ class Status:
     contacts: int = 0
     contacts_known_at: datetime | None = None
     newest_export: Path | None = None
+    scans: list[Path] = field(default_factory=list)
 
 
 def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: datetime) -> Status:
     """How things stand now."""
+    from mentor_pipeline.operator.check_in import kept_before  # noqa: PLC0415 - it asks here who is a mentor
+
     year = program.year
     running = "; ".join(map(str, warehouse.holders()))
     with warehouse.reading() as reader:
@@ -190,6 +246,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
             contacts=reader.count("raw_gb_full_contacts"),
             contacts_known_at=known_at,
             newest_export=_newest_export(settings.exports_dir),
+            scans=kept_before(settings.data_dir),
         )
         unsent = _newest_unsent_change(reader, year)
     return replace(found, next_step=_next_step(found, program, now, unsent))
@@ -200,11 +257,13 @@ def _next_step(found: Status, program: ProgramYear, now: datetime, unsent: datet
     undecided = sum(found.conflicts.get(kind, 0) for kind in CONTACT_CONFLICTS)
     oldest = now - timedelta(hours=program.export.contacts_max_age_hours)
     exported = datetime.fromtimestamp(found.newest_export.stat().st_mtime, UTC) if found.newest_export else None
+    failed = found.last_run.sync_type if found.last_run else ""
+    again = _AGAIN.get(failed, ", then run it again: `mentor-pipeline sync`.")
     steps = (
         (found.now_running, "A run is under way; look again when it has finished."),
         (
             found.last_run is not None and found.last_run.status == "failed",
-            "The last run failed. Put right what it says, then run it again: `mentor-pipeline sync`.",
+            f"The last run failed. Put right what it says{again}",
         ),
         (
             found.last_sync is None or not found.mentors,
@@ -230,8 +289,30 @@ def _last_run(log: pl.DataFrame) -> RunLine | None:
     row = log.row(-1, named=True)
     return RunLine(
         row["id"], row["sync_type"], row["status"], row["triggered_by"], row["started_at"], row["duration_s"],
-        row["error_message"],
+        _plain_error(row["error_message"]),
     )  # fmt: skip
+
+
+def _plain_error(stored: str | None) -> str | None:
+    """Why a run failed, each reason once: without steps, classes and addresses, of which an operator knows nothing."""
+    if stored is None:
+        return None
+    reasons: list[str] = []
+    for line in stored.splitlines():
+        told = _OF_STEP.fullmatch(line)
+        if told is None:  # a message goes on
+            reasons[-1:] = [f"{reasons[-1]}\n{line}"] if reasons else [_ENDS.get(line, line)]
+            continue
+        words = _CHECK.sub("", told["words"])
+        if not (error := told["error"]) or error.startswith("mentor_pipeline."):
+            reasons.append(_ENDS.get(words, words))
+        else:
+            reasons.append(f"A fault of this program, in the step {told['step']}: {error}: {words}")
+    told_of: dict[str, str] = {}
+    for reason in reasons:
+        plain = _REQUEST.sub(": ", reason)
+        told_of.setdefault(_TRIED.sub("", plain), plain)
+    return "\n".join(told_of.values())
 
 
 def _counted(values: pl.Series) -> dict[str, int]:
@@ -276,7 +357,7 @@ def _newest_unsent_change(reader: Reader, year: int) -> datetime | None:
 
 
 def _newest_export(folder: Path) -> Path | None:
-    return max(folder.glob("givebutter-import-*.csv"), key=lambda path: path.name, default=None)
+    return newest_import_file(folder)
 
 
 # -- why a mentor has this contact ----------------------------------------------------------------------------------
@@ -499,7 +580,7 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     if rows.is_empty() and mentors.is_empty():
         msg = f"Nothing has been synced yet for {year}, so nothing has changed. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
-    _refuse_unknown("change", wanted.types, {*CHANGE_TYPES, *rows["change_type"]})
+    refuse_unknown("change", wanted.types, {*CHANGE_TYPES, *rows["change_type"]})
     since = moment(wanted.since, log) if wanted.since else None
     until = moment(wanted.until, log) if wanted.until else None
     if since and until and since > until:
@@ -523,7 +604,7 @@ def changes(warehouse: Warehouse, program: ProgramYear, wanted: ChangeFilter) ->
     return Changes(year, since, until, by_type, newest_first.to_dicts())
 
 
-def _refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
+def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
     """Refuse types that there are not; an empty list would be taken for good news."""
     unknown = [kind for kind in given if kind not in known]
     if unknown:
@@ -630,6 +711,7 @@ class Conflicts:
     status: str | None
     by_type: dict[str, int]
     rows: list[dict[str, Any]]
+    conflict_type: str | None = None
 
 
 def conflicts(
@@ -642,7 +724,7 @@ def conflicts(
         WrongUseError: no such type.
     """
     rows, names = _stored_conflicts(warehouse, program)
-    _refuse_unknown("conflict", [conflict_type] if conflict_type else [], {*CONFLICT_TYPES, *rows["conflict_type"]})
+    refuse_unknown("conflict", [conflict_type] if conflict_type else [], {*CONFLICT_TYPES, *rows["conflict_type"]})
     if conflict_type:
         rows = rows.filter(pl.col("conflict_type") == conflict_type)
     if with_status:
@@ -650,7 +732,7 @@ def conflicts(
     severity = pl.col("severity").replace_strict({"high": 0, "medium": 1, "low": 2}, default=3)
     ordered = rows.join(names, on="mn_id", how="left").sort(severity, "conflict_type", "mn_id", "id")
     by_type = _counted(rows["conflict_type"])
-    return Conflicts(program.year, with_status, by_type, [_conflict(row) for row in ordered.to_dicts()])
+    return Conflicts(program.year, with_status, by_type, [_conflict(row) for row in ordered.to_dicts()], conflict_type)
 
 
 def conflict(warehouse: Warehouse, program: ProgramYear, conflict_id: str) -> dict[str, Any]:
@@ -691,6 +773,7 @@ class Problems:
     year: int
     by_type: dict[str, int]
     rows: list[dict[str, Any]]
+    problem_type: str | None = None
 
 
 def problems(
@@ -725,8 +808,8 @@ def problems(
     if mentors.is_empty():
         msg = f"Nothing has been synced yet for {program.year}. Run `mentor-pipeline sync`."
         raise NothingSyncedError(msg)
-    known = set(pl.concat(tables)["type"])
-    _refuse_unknown("error or warning", [problem_type] if problem_type else [], known)
+    known = {*PROBLEM_TYPES, *pl.concat(tables)["type"]}
+    refuse_unknown("error or warning", [problem_type] if problem_type else [], known)
     chosen = [table for name, table in zip(SEVERITIES, tables, strict=True) if severity in {None, name}]
     rows = pl.concat(chosen).filter(~pl.col("resolved"))
     if problem_type:
@@ -737,7 +820,8 @@ def problems(
     ordered = rows.join(mentors.select("mn_id", "full_name"), on="mn_id", how="left").sort(
         order, "type", "mn_id", "id", nulls_last=True
     )
-    return Problems(program.year, _counted(rows["type"]), [_decoded(row, "context") for row in ordered.to_dicts()])
+    listed = [_decoded(row, "context") for row in ordered.to_dicts()]
+    return Problems(program.year, _counted(rows["type"]), listed, problem_type)
 
 
 def _conflict(row: Mapping[str, Any]) -> dict[str, Any]:

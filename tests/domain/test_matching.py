@@ -222,6 +222,7 @@ def test_one_identifier_and_the_name_link(has: dict[str, Any], method: str):
 def test_without_enough_evidence_a_candidate_is_rejected_and_becomes_a_suggestion():
     found = choose(theirs(7, first_name="Ben"))
     assert link(found) == ("new", None, None)
+    assert found.links["reason"].to_list() == ["the one candidate cannot be theirs"]
     assert roles(found) == {7: "rejected"}
     assert "not enough evidence: phone in common, the names contradict" in reasons(found)[7]
     assert problems(found) == [("low_confidence", "0001")]

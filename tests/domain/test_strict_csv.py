@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_pipeline.domain.strict_csv import LONGEST_CELL, read_header, read_sheet, read_sheets
+from mentor_pipeline.domain.strict_csv import LONGEST_CELL, read_header, read_sheet, read_sheets, refusal
 from mentor_pipeline.errors import FileRejectedError
 
 CELL = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00\ufeff\r"), max_size=12)
@@ -87,6 +87,11 @@ def test_a_refusal_names_the_fault_and_the_line(data: bytes, says: str) -> None:
     assert str(refused.value).startswith("contacts.csv: ")
     assert says in str(refused.value)
     assert "Nothing of it was imported" in str(refused.value)
+
+
+def test_a_refusal_ends_each_sentence_once() -> None:
+    told = [str(refusal("a.csv", what, "Nothing was read.")) for what in ("it is empty", "Was it saved?", "No.")]
+    assert told == [f"a.csv: {end} Nothing was read." for end in ("it is empty.", "Was it saved?", "No.")]
 
 
 def test_the_caller_says_what_to_do() -> None:

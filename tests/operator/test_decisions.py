@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mentor_pipeline.domain.findings import Conflict
-from mentor_pipeline.errors import DecisionRefusedError, ExportRefusedError, FileRejectedError
+from mentor_pipeline.errors import DecisionRefusedError, ExportRefusedError, FileRejectedError, WrongUseError
 from mentor_pipeline.operator import reports
 from mentor_pipeline.operator.conflict_sheet import COLUMNS, SHOWN, read_decisions, side_by_side, write_sheet
 from mentor_pipeline.operator.decisions import ACTIONS, Decision, Desk, Edit, action_rows, refuse_if_any
@@ -139,6 +139,7 @@ def test_a_value_of_ones_own_is_recorded_in_its_normal_form(
     [
         (Decision("conflict-unknown", "a"), "There is no conflict"),
         (Decision(id_of(DONE), "b"), "decided already: a, by Ben"),
+        (Decision(id_of(DONE), "b"), "`mentor-pipeline edit 0005 phone VALUE`"),
         (Decision(id_of(GONE), "a"), "obsolete"),
         (Decision(id_of(SELECTION), "c"), "no decision"),
         (Decision(id_of(SELECTION), "custom"), "needs a value"),
@@ -188,7 +189,8 @@ def test_recommendations_leave_out_conflicts_without_one(desk_of: Any) -> None:
     assert [row["id"] for row in undecided] == [id_of(PHONE)]
     only, _ = desk_of().recommended("external_id_collision")
     assert [wish.conflict_id for wish in only] == [id_of(COLLISION)]
-    with pytest.raises(DecisionRefusedError, match="There are: contact_selection, email_mismatch"):
+    assert desk_of().recommended("data_staleness") == ([], [])  # there may be such, only none is open
+    with pytest.raises(WrongUseError, match=r"Known types: contact_selection, .*email_mismatch"):
         desk_of().recommended("phones")
 
 
@@ -291,6 +293,19 @@ def test_a_sheet_that_was_imported_before_changes_nothing(sheet: Path, desk_of: 
     assert other.state == "refused"
 
 
+def test_a_fault_in_a_sheet_is_told_by_its_row_and_mentor(sheet: Path, desk_of: Any) -> None:
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = {one["conflict_id"]: number for number, one in enumerate(csv.DictReader(file), start=2)}
+    place = f"row {rows[id_of(PHONE)]}, phone_mismatch of mentor 0003 "
+    wishes = read_decisions(filled_in(sheet, **{key(PHONE): ("x",), key(SELECTION): ("a",)}))
+    rulings = desk_of().judge(wishes)
+    assert next(one for one in rulings if one.state == "refused").full_name
+    with pytest.raises(DecisionRefusedError, match=f"  {place}.*: 'x' is no decision"):
+        refuse_if_any(rulings)
+    with pytest.raises(DecisionRefusedError, match=f"^{place}.*: 'x' is no decision"):
+        refuse_if_any([one for one in rulings if one.state == "refused"])
+
+
 def test_a_sheet_is_never_written_over(sheet: Path) -> None:
     before = sheet.read_bytes()
     with pytest.raises(ExportRefusedError, match=r"is there already\. It was left as it is"):
@@ -302,10 +317,11 @@ def test_a_sheet_is_never_written_over(sheet: Path) -> None:
     ("content", "why"),
     [
         (b"", "the file is empty"),
-        (b"a,b\r\n1,2\r\n", "no column conflict_id and decision"),
+        (b"a,b\r\n1,2\r\n", "it has no columns conflict_id and decision"),
         (b"conflict_id,decision\r\nconflict-1,a,b\r\n", "line 2 has 3 cells where the header has 2"),
-        (b"conflict_id,decision\r\n,a\r\n", "line 2 has no conflict_id"),
-        (b"conflict_id,decision,custom_value\r\nc,a,\r\nconflict-1,,311\r\n", "line 3 has no decision"),
+        (b"conflict_id,decision\r\n,a\r\n", "row 2 has no conflict_id"),
+        (b"conflict_id,decision,custom_value\r\nc,a,\r\nconflict-1,,311\r\n", "row 3 has no decision"),
+        (b"conflict_id,mn_id,mentor,decision,custom_value\r\nc,1,Ada,,7\r\n", "row 2 (mentor 1 Ada) has no decision"),
         ("conflict_id,decision\r\nconflict-1,é\r\n".encode("latin-1"), "line 2 is not UTF-8"),
     ],
 )

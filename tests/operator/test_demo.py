@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from mentor_pipeline.cli import jobs, look, upkeep  # noqa: F401 - they add their commands to `app`
 from mentor_pipeline.cli.app import app
-from mentor_pipeline.errors import ConfigError
+from mentor_pipeline.errors import ConfigError, WarehouseBusyError
 from mentor_pipeline.operator.demo import (
     WORLD_NAME,
     Demo,
@@ -115,7 +115,7 @@ def test_only_what_a_demo_made_is_deleted(tmp_path: Path) -> None:
 def test_a_demo_in_use_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with working_in(folder):
-        with pytest.raises(ConfigError, match="in use"), working_in(folder):
+        with pytest.raises(WarehouseBusyError, match=r"in use by another command: .*Wait until"), working_in(folder):
             pass
         with (
             writer_lock(folder, run_id="r", job="sync", by="Ada", wait_s=0, on_wait=lambda *_: None),
@@ -174,7 +174,11 @@ def test_commands_ask_the_services_of_dev_while_it_runs(demo: Demo) -> None:
     with working_in(demo.data_dir), serving(demo.data_dir, {"GIVEBUTTER_BASE_URL": "http://127.0.0.1:1/v1"}), there:
         assert os.environ["GIVEBUTTER_BASE_URL"] == "http://127.0.0.1:1/v1"
     again = in_demo(demo.data_dir, program(), with_services=True)
-    with working_in(demo.data_dir), pytest.raises(ConfigError, match="in use"), again:
+    with (
+        working_in(demo.data_dir),
+        pytest.raises(WarehouseBusyError, match=r"in use by another command: .*Wait until"),
+        again,
+    ):
         pass
 
 
@@ -187,6 +191,13 @@ def test_the_real_services_are_never_read_into_the_demo(
     assert refused.exit_code == 2
     assert "the demo's made-up people" in refused.output
     assert "mentor-pipeline --demo sync" in refused.output
+
+
+def test_a_second_command_that_asks_the_demos_services_waits_its_turn(demo: Demo, call: Callable[..., Result]) -> None:
+    with working_in(demo.data_dir):
+        refused = call("--demo", "sync")
+    assert refused.exit_code == 1
+    assert "in use by another command" in " ".join(refused.output.split())
 
 
 def test_without_a_demo_there_is_nothing_to_work_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +256,7 @@ def test_dev_opens_the_demo_and_ends_with_a_signal(project: Path) -> None:
         query = "{ assetNodes { description } }"
         answer = _awaited(f"http://127.0.0.1:{port}/graphql", {"query": query})
         assert answer["data"]["assetNodes"][0]["description"].endswith("/givebutter/v1")
-        with pytest.raises(ConfigError, match="in use"), working_in(folder):
+        with pytest.raises(WarehouseBusyError, match=r"in use by another command: .*Wait until"), working_in(folder):
             pass
     finally:
         opened.send_signal(signal.SIGTERM)

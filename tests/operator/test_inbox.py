@@ -122,8 +122,14 @@ def test_what_is_in_the_ledger_is_only_put_away() -> None:
     done = planned(seen(), entry={"status": "completed", "filename": "first.csv", "finished_at": NOW})
     assert (done.ready, done.done_with[0].folder) == ((), "done")
     assert "already imported on 2025-10-28 12:00 UTC as first.csv" in done.done_with[0].note
-    rejected = planned(seen(), entry={"status": "rejected", "message": "line 3 is short"})
-    assert (rejected.done_with[0].folder, rejected.done_with[0].note) == ("rejected", "line 3 is short")
+    before = {"status": "rejected", "message": "first.csv: line 3 is short.", "filename": "first.csv"}
+    rejected = planned(seen(), entry=before)
+    assert rejected.done_with[0].folder == "rejected"
+    assert rejected.done_with[0].note == (
+        "It has the same content as first.csv, which was rejected before. first.csv: line 3 is short."
+    )
+    same = planned(seen("first.csv"), entry=before).done_with[0]
+    assert same.note == "first.csv: line 3 is short."
 
 
 def test_two_files_of_one_content_are_one_import() -> None:

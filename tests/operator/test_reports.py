@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +19,6 @@ from tests.builders import NOW, YEAR, contact, mentor, program, row, together
 from tests.small_year import SECOND, conflict, run, store_small_year
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mentor_pipeline.resources.warehouse import Warehouse
 
 
@@ -70,12 +70,15 @@ def test_the_next_step_is_the_first_thing_that_needs_a_person(synced: Warehouse,
     assert "import-contacts" in next_step(NOW + timedelta(days=2))
     assert "mentor-pipeline export" in next_step()
     settings.exports_dir.mkdir(parents=True)
-    (settings.exports_dir / "givebutter-import-20251001T120000Z.csv").touch()
+    (settings.exports_dir / "givebutter-import-2025-10-01T120000Z.csv").touch()
     assert next_step() == "Some values wait for a decision: `mentor-pipeline conflicts list`."
     synced.upsert("sync_conflicts", conflict("0001", "phone_mismatch", "medium", status="skipped"))
     assert next_step() == "Nothing needs doing."
     synced.append("sync_log", run("failed", NOW, status="failed", error_message="Jotform said no."))
     assert next_step().startswith("The last run failed")
+    assert "`mentor-pipeline sync`" in next_step()
+    synced.append("sync_log", run("later", NOW, sync_type="export", status="failed", error_message="No."))
+    assert "`mentor-pipeline export`" in next_step()
     with synced.writer_lock(year=YEAR, run_id="r", job="sync", by="Ada", wait_s=0, on_wait=lambda *_: None):
         found = reports.status(synced, settings, program(), NOW)
         assert found.next_step.startswith("A run is under way")
@@ -91,6 +94,40 @@ def test_what_givebutter_holds_already_does_not_differ(synced: Warehouse, settin
     other = {**same, "Last Name": "Otherwise"}
     synced.replace("mn_gb_import", row("mn_gb_import", year=YEAR, mn_id="0001", **other), year=YEAR)
     assert reports.status(synced, settings, program(), NOW).differing == 1
+
+
+NO_ANSWER = "no usable answer (ConnectError: refused). Nothing was written. Check the connection, then run it again."
+
+FAULTS = "The year file has faults:\n  year: missing"
+OTHERS = "\n".join(
+    f"{step}: mentor_pipeline.resources.http._NoAnswerError: {request}: {NO_ANSWER}"
+    for step, request in (("raw_mn_funds_setup", "Jotform, GET /form/2"), ("raw_gb_contacts", "Givebutter, GET /x?y=1"))
+)
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (
+            f"raw_mn_signups: Jotform, GET /form/1/questions: {NO_ANSWER} It was tried 5 times.\n{OTHERS}",
+            f"Jotform: {NO_ANSWER} It was tried 5 times.\nGivebutter: {NO_ANSWER}",
+        ),
+        ("mentors_mn_id_unique: check mn_id_unique of mentors: Mentor 0042 is there twice.",
+         "Mentor 0042 is there twice."),
+        (f"before the first step: {FAULTS}", FAULTS),
+        ("mentors: polars.exceptions.ShapeError: 2 and 3",
+         "A fault of this program, in the step mentors: polars.exceptions.ShapeError: 2 and 3"),
+        ("ended without finishing", "It ended without finishing: it was killed, or the machine stopped."),
+        ("Jotform said no.", "Jotform said no."),
+    ],
+)  # fmt: skip
+def test_why_the_last_run_failed_is_told_once_and_in_plain_words(
+    synced: Warehouse, settings: Settings, stored: str, told: str
+) -> None:
+    synced.append("sync_log", run("failed", NOW, sync_type="automated", status="failed", error_message=stored))
+    failed = reports.status(synced, settings, program(), NOW).last_run
+    assert failed is not None
+    assert (failed.words, failed.error) == ("scheduled sync", told)
 
 
 @pytest.mark.parametrize("kind", ["rebuild", "archive", "export"])
@@ -218,10 +255,25 @@ def test_what_can_only_find_nothing_is_refused(synced: Warehouse) -> None:
         reports.changes(synced, program(), ChangeFilter(types=("new_mentor", "nonsense")))
     with pytest.raises(WrongUseError, match=r"No conflict is of type nonsense\. Known types: contact_selection, data_"):
         reports.conflicts(synced, program(), conflict_type="nonsense")
-    with pytest.raises(WrongUseError, match="Known types: shared_phone"):
+    with pytest.raises(WrongUseError, match=r"Known types: .*import_refused.*shared_phone"):
         reports.problems(synced, program(), problem_type="nonsense")
     with pytest.raises(WrongUseError, match="There are: error, warning"):
         reports.problems(synced, program(), severity="high")
+
+
+def test_what_there_can_be_but_is_not_is_no_fault(synced: Warehouse) -> None:
+    listed = set(re.findall(r"^\| `(.*)` \|", _section("Errors") + _section("Warnings"), flags=re.MULTILINE))
+    documented = {kind for kinds in listed for kind in kinds.split("`, `")} - {"partner_…"}
+    assert documented < set(reports.PROBLEM_TYPES)
+    for kind in reports.PROBLEM_TYPES:
+        assert all(row["type"] == kind for row in reports.problems(synced, program(), problem_type=kind).rows)
+    assert reports.problems(synced, program(), problem_type="import_refused").rows == []
+    assert reports.conflicts(synced, program(), conflict_type="data_staleness").rows == []
+
+
+def _section(title: str) -> str:
+    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+    return text.split(f"### {title}\n")[1].split("\n#")[0]
 
 
 # -- conflicts -------------------------------------------------------------------------------------------------------
