@@ -778,7 +778,7 @@ new_contacts | bigint | Contacts not known before.
 changed_contacts | bigint | Contacts whose values changed.
 missing_contacts | bigint | Contacts that a full export no longer shows.
 mentors_matched | bigint | Mentors of the year whose contact is in the file.
-new_contact_ids_captured | bigint | Contacts carrying a mentor id that was not linked before.
+new_contact_ids_captured | bigint | New or changed contacts carrying a mentor id that was not linked before.
 duplicates_detected | bigint | Groups of duplicates in the file.
 is_partial | boolean | True when it is not a full export.
 message | text | What an operator should know.
