@@ -180,8 +180,11 @@ def test_addresses_of_mails_are_looked_at_without_a_mail_server_too(monkeypatch:
 # -- status -----------------------------------------------------------------------------------------------------------
 
 
-def test_status_says_that_scanned_ids_are_not_recorded(synced: DuckDBWarehouse, data_dir: Path) -> None:
+def test_status_says_that_scanned_ids_are_not_recorded(
+    synced: DuckDBWarehouse, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert synced
+    monkeypatch.setenv("COLUMNS", "400")  # the folder of a test may have a long name
     assert "not recorded" not in call("status").stdout
     (data_dir / "check-ins").mkdir()
     left = data_dir / "check-ins" / "check-in-undo-20251001T120000Z-1.csv"

@@ -237,7 +237,7 @@ def test_names_can_neither_add_headers_to_a_mail_nor_lines(settings: Settings, m
     (mail,) = box.got
     assert mail["Bcc"] is None
     assert mail["X-Taken-For"] == "ada@example.org"
-    assert mail["Subject"].startswith("[mentor-pipeline] Ada Bcc: eve@example.org <b>Zoë </b> xxx")
+    assert mail["Subject"].startswith("[mentor-pipeline] Ada Bcc: eve@example.org <b>Zoë</b> xxx")
     assert len(mail["Subject"]) < 200
     assert len(mail.get_content().splitlines()) == 4
 
