@@ -21,6 +21,7 @@ from mentor_pipeline.domain.forgotten import kept_since
 from mentor_pipeline.operator.import_files import import_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from mentor_pipeline.settings import Settings
@@ -70,7 +71,27 @@ def _old_runs(instance: dg.DagsterInstance, before: datetime | None, at_once: in
             file = Path(file_of(run_id))
             for path in file.parent.glob(f"{file.name}*"):  # and what a killed process left beside it
                 path.unlink(missing_ok=True)
+    if records:
+        _delete_checks(instance, [record.dagster_run.run_id for record in records])
     return len(records)
+
+
+def _delete_checks(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Delete what checks found in these runs, with names in it: Dagster keeps that when it deletes a run.
+
+    What each check found last stays, for the UI shows how things stand.
+    """
+    # The definitions are loaded without it.
+    import sqlalchemy as db  # noqa: PLC0415
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Checks  # noqa: PLC0415
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage  # noqa: PLC0415
+
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return
+    last = db.select(db.func.max(Checks.c.id)).group_by(Checks.c.asset_key, Checks.c.check_name)
+    with storage.index_transaction() as connection:
+        connection.execute(Checks.delete().where(Checks.c.run_id.in_(run_ids), Checks.c.id.not_in(last)))
 
 
 def _old_files(folder: Path, before: datetime | None) -> list[Path]:

@@ -80,6 +80,30 @@ def test_old_runs_go_with_their_files_and_their_assets_stay(settings: Settings, 
     assert instance.get_latest_materialization_event(dg.AssetKey("something")) is not None
 
 
+@dg.asset_check(asset=something)
+def something_holds() -> dg.AssetCheckResult:
+    """A check that tells of people."""
+    return dg.AssetCheckResult(passed=True, metadata={"who": "Ada Elm"})
+
+
+def test_what_checks_found_in_old_runs_goes_but_for_the_last(settings: Settings, instance: dg.DagsterInstance) -> None:
+    for _ in range(4):
+        dg.materialize([something, something_holds], instance=instance)
+
+    def found() -> list[str]:
+        history = instance.event_log_storage.get_asset_check_execution_history(something_holds.check_key, limit=9)
+        return [one.run_id for one in history]
+
+    runs = [record.run_id for record in instance.get_runs()]  # the newest first
+    assert found() == runs
+    later = datetime.now(UTC) + KEPT
+    let_go(instance, settings, later, runs_at_once=2)
+    assert found() == runs[:2]
+    let_go(instance, settings, later, runs_at_once=9)
+    assert found() == runs[:1]
+    assert instance.get_latest_asset_check_evaluation_record(something_holds.check_key) is not None
+
+
 def test_import_files_go_only_where_a_setting_says_so_and_the_newest_never(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
