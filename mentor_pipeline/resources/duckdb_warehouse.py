@@ -44,8 +44,23 @@ logger = logging.getLogger(__name__)
 _STAGE: Final = "_staged"
 _PART: Final = 100_000
 """Rows that are handed over at once where all of them might not fit into memory."""
+_MEMORY: Final = "1GB"
 _ROW_GROUP: Final = 24_576
 """Rows that DuckDB keeps together: at its own 122,880 all contacts are one group, written by one thread at the end."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """A frame that DuckDB may read. DuckDB holds on to what was registered until the transaction ends; to this only."""
+
+    frame: pl.DataFrame | None
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The frame's rows, as the Arrow PyCapsule interface hands them over."""
+        if self.frame is None:
+            msg = "these rows were let go"
+            raise ValueError(msg)
+        return self.frame.__arrow_c_stream__(requested_schema)
 
 
 class DuckDBSession(Session):
@@ -109,8 +124,12 @@ class DuckDBSession(Session):
     @contextmanager
     def staged(self, spec: Table, frame: pl.DataFrame) -> Iterator[str]:  # noqa: ARG002 - DuckDB casts by itself
         """See `Session`."""
-        self._connection.register(_STAGE, frame.to_arrow())
-        yield _STAGE
+        stage = _Stage(frame)
+        self._connection.register(_STAGE, stage)
+        try:
+            yield _STAGE
+        finally:
+            stage.frame = None
         # Not after an error: in an aborted transaction this would fail too and hide the reason.
         self._connection.unregister(_STAGE)
 
@@ -194,6 +213,8 @@ class _Engine:
         if self._root is None:
             self._root = duckdb.connect(":memory:")
             self._root.execute("SET GLOBAL TimeZone = 'UTC'")
+            # By itself it takes four fifths of the machine's memory before it writes to disk.
+            self._root.execute(f"SET GLOBAL memory_limit = '{_MEMORY}'")
             # Otherwise a name in SQL that is no table may be taken for a Python variable.
             self._root.execute("SET GLOBAL python_enable_replacements = false")
             # A file of another kind must not make DuckDB fetch an extension from the network.
