@@ -86,7 +86,8 @@ def find_candidates(
     active = contacts.filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
     mentor_keys = _mentor_keys(signups, previous)
     contact_keys = _contact_keys(active, mentor_keys)
-    near = active.join(contact_keys.lazy(), on="contact_id", how="semi").collect(engine="streaming")
+    ids = contact_keys["contact_id"].unique()
+    near = active.filter(pl.col("contact_id").is_in(ids.implode())).collect(engine="streaming")
     shared = _carriers(contact_keys.filter(pl.col("kind").is_in(["phone", "email"])), near, program)
     pairs = (
         mentor_keys.join(contact_keys, on=["kind", "key"])

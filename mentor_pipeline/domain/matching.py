@@ -367,8 +367,8 @@ def _decided_contacts(
     had = {before[mn_id]["gb_contact_id"] for mn_id in decisions if mn_id in before}
     if not decisions:
         return {}
-    ids = pl.LazyFrame({"contact_id": pl.Series(list(chosen | had), dtype=pl.Int64)})
-    found = contacts.join(ids, on="contact_id", how="semi").collect(engine="streaming")
+    ids = pl.Series(list(chosen | had), dtype=pl.Int64).implode()
+    found = contacts.filter(pl.col("contact_id").is_in(ids)).collect(engine="streaming")
     return {row["contact_id"]: row for row in found.iter_rows(named=True)}
 
 

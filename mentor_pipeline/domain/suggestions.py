@@ -168,14 +168,15 @@ def suggest_contacts(
     preferred = "prefix" if program.givebutter.preferred_name_field == "prefix" else "preferred_name"
     own_blocks = _mentors_blocks(mentors)
     last_names = _last_names(contacts)
-    near = _sharing_a_part(contacts, last_names, own_blocks["block"])
+    ids = _sharing_a_part(contacts, last_names, own_blocks["block"])
+    named = _rows_of(contacts.select("contact_id", "first_name", "last_name", preferred, "emails", "phones"), ids)
     blocks = _blocks(
-        near.select(
+        named.select(
             "emails",
             "phones",
             id="contact_id",
-            last_words=_compared(near["last_name"]).str.split(" "),
-            initials=_initials(near["first_name"], near[preferred]),
+            last_words=_compared(named["last_name"]).str.split(" "),
+            initials=_initials(named["first_name"], named[preferred]),
         ),
         only=own_blocks["block"],
     )
@@ -187,6 +188,7 @@ def suggest_contacts(
         record(mn_id, _mentor_name(row), _emails_of(row), _phones_of(row), blocks=own_blocks_of.get(mn_id, []))
         for mn_id, row in mentor_of.items()
     )
+    near = _rows_of(contacts, blocks["id"].unique())
     theirs = _contacts_records(near, blocks, preferred)
     model = settings(prior=EXPECTED / _about(last_names["count"]))
     likely = probabilities([ours, theirs], _frequencies(last_names), model, THRESHOLD)
@@ -215,8 +217,8 @@ def _last_names(contacts: pl.LazyFrame) -> pl.DataFrame:
     return names.with_columns(_compared(names["last_name"]).alias("compared"))
 
 
-def _sharing_a_part(contacts: pl.LazyFrame, last_names: pl.DataFrame, blocks: pl.Series) -> pl.DataFrame:
-    """The contacts that can be in one of these blocks at all, found by what a block is made of and one column has.
+def _sharing_a_part(contacts: pl.LazyFrame, last_names: pl.DataFrame, blocks: pl.Series) -> pl.Series:
+    """Ids of the contacts that can be in one of these blocks at all, by what a block is made of and one column has.
 
     Args:
         contacts: as `suggest_contacts` is given them; gone through a column or two at a time.
@@ -252,8 +254,11 @@ def _sharing_a_part(contacts: pl.LazyFrame, last_names: pl.DataFrame, blocks: pl
         ],
         engine="streaming",
     )
-    near = contacts.join(pl.concat(ids).unique().lazy(), on="contact_id", how="semi")
-    return near.collect(engine="streaming").sort("contact_id")
+    return pl.concat(ids).to_series().unique()
+
+
+def _rows_of(contacts: pl.LazyFrame, ids: pl.Series) -> pl.DataFrame:
+    return contacts.filter(pl.col("contact_id").is_in(ids.implode())).collect(engine="streaming").sort("contact_id")
 
 
 def _blocks(people: pl.DataFrame, *, only: pl.Series | None = None) -> pl.DataFrame:

@@ -569,7 +569,7 @@ class Warehouse(ABC):
                     for rows in reader.in_parts(table, columns if wanted is None else wanted):
                         part = rows if row_count is None else rows.head(row_count)
                         row_count = None if row_count is None else row_count - part.height
-                        yield part if predicate is None else part.filter(predicate)
+                        yield part if predicate is None else _copied(part.filter(predicate))
                         if row_count == 0:
                             return
             except Exception as error:
@@ -624,6 +624,12 @@ def _condition(where: Mapping[str, object]) -> tuple[str, list[object]]:
         return "", []
     tests = " AND ".join(f"{quoted(column)} = ${i}" for i, column in enumerate(where, start=1))
     return f" WHERE {tests}", list(where.values())
+
+
+def _copied(few: pl.DataFrame) -> pl.DataFrame:
+    """Rows with texts of their own: those that Polars picks out of many hold on to the texts of all of them."""
+    copied: pl.DataFrame = pl.DataFrame(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return copied.cast(few.schema)
 
 
 def _named(keys: pl.DataFrame, limit: int = 5) -> str:
