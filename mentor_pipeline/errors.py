@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
 
 class MentorPipelineError(Exception):
@@ -56,6 +57,18 @@ class WarehouseError(MentorPipelineError):
 
 class WarehouseBusyError(WarehouseError):
     """Another process holds the warehouse; the message says which and since when."""
+
+
+class WarehouseDamagedError(WarehouseError):
+    """The warehouse's file is damaged, or no database at all; it was left as it is.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class DecisionRefusedError(MentorPipelineError):

@@ -86,8 +86,7 @@ def find_candidates(
     active = contacts.filter(pl.col("archived_at").is_null() & pl.col("missing_since").is_null())
     mentor_keys = _mentor_keys(signups, previous)
     contact_keys = _contact_keys(active, mentor_keys)
-    ids = contact_keys["contact_id"].unique()
-    near = active.filter(pl.col("contact_id").is_in(ids.implode())).collect(engine="streaming")
+    near = rows_of(active, contact_keys["contact_id"].unique())
     shared = _carriers(contact_keys.filter(pl.col("kind").is_in(["phone", "email"])), near, program)
     pairs = (
         mentor_keys.join(contact_keys, on=["kind", "key"])
@@ -109,6 +108,11 @@ def find_candidates(
     pairs = _with_owner(pairs, signups)
     pairs = _with_names(pairs, signups, members, program)
     return _with_score(pairs, members, program, now), _generic_problems(shared, mentor_keys)
+
+
+def rows_of(contacts: pl.LazyFrame, ids: pl.Series) -> pl.DataFrame:
+    """The rows of some contacts, in order; picked as they are read, so that the others' texts are not held."""
+    return contacts.filter(pl.col("contact_id").is_in(ids.implode())).collect(engine="streaming").sort("contact_id")
 
 
 def _mentor_keys(signups: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:

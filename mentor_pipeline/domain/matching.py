@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import polars as pl
 
-from mentor_pipeline.domain.candidates import SCORE_PARTS, contact_name, find_candidates
+from mentor_pipeline.domain.candidates import SCORE_PARTS, contact_name, find_candidates, rows_of
 from mentor_pipeline.domain.findings import UNDECIDED, Computed, Conflict, Problem, conflict_rows, problem_rows, to_json
 from mentor_pipeline.domain.normalise import comparable_mn_id, comparable_mn_ids
 from mentor_pipeline.domain.suggestions import suggest_contacts
@@ -363,12 +363,11 @@ def _decided_contacts(
     contacts: pl.LazyFrame, decisions: Mapping[str, LinkDecision], before: Mapping[str, Row]
 ) -> dict[int, Row]:
     """The contacts that decisions are about, by id: those chosen, and those that the mentors had before."""
+    if not decisions:  # then no contact need be looked at
+        return {}
     chosen = {decision.contact_id for decision in decisions.values()}
     had = {before[mn_id]["gb_contact_id"] for mn_id in decisions if mn_id in before}
-    if not decisions:
-        return {}
-    ids = pl.Series(list(chosen | had), dtype=pl.Int64).implode()
-    found = contacts.filter(pl.col("contact_id").is_in(ids)).collect(engine="streaming")
+    found = rows_of(contacts, pl.Series(list(chosen | had), dtype=pl.Int64))
     return {row["contact_id"]: row for row in found.iter_rows(named=True)}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import polars as pl
 
+from mentor_pipeline.domain.candidates import rows_of
 from mentor_pipeline.domain.contact_pages import with_page
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
 from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
@@ -188,11 +189,7 @@ def concerned(
         further = ids.filter(~ids.is_in(found["contact_id"].implode()))
         if further.is_empty():
             return found["contact_id"].sort()
-        newest = (
-            contacts.filter(pl.col("contact_id").is_in(further.implode()))
-            .select("contact_id", "emails", "phones")
-            .collect(engine="streaming")
-        )
+        newest = rows_of(contacts.select("contact_id", "emails", "phones"), further)
         found = pl.concat([found, newest])
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import duckdb
 import polars as pl
 
-from mentor_pipeline.domain.candidates import contact_name
+from mentor_pipeline.domain.candidates import contact_name, rows_of
 from mentor_pipeline.domain.names import (
     Name,
     comparable,
@@ -169,7 +169,7 @@ def suggest_contacts(
     own_blocks = _mentors_blocks(mentors)
     last_names = _last_names(contacts)
     ids = _sharing_a_part(contacts, last_names, own_blocks["block"])
-    named = _rows_of(contacts.select("contact_id", "first_name", "last_name", preferred, "emails", "phones"), ids)
+    named = rows_of(contacts.select("contact_id", "first_name", "last_name", preferred, "emails", "phones"), ids)
     blocks = _blocks(
         named.select(
             "emails",
@@ -188,7 +188,7 @@ def suggest_contacts(
         record(mn_id, _mentor_name(row), _emails_of(row), _phones_of(row), blocks=own_blocks_of.get(mn_id, []))
         for mn_id, row in mentor_of.items()
     )
-    near = _rows_of(contacts, blocks["id"].unique())
+    near = rows_of(contacts, blocks["id"].unique())
     theirs = _contacts_records(near, blocks, preferred)
     model = settings(prior=EXPECTED / _about(last_names["count"]))
     likely = probabilities([ours, theirs], _frequencies(last_names), model, THRESHOLD)
@@ -255,10 +255,6 @@ def _sharing_a_part(contacts: pl.LazyFrame, last_names: pl.DataFrame, blocks: pl
         engine="streaming",
     )
     return pl.concat(ids).to_series().unique()
-
-
-def _rows_of(contacts: pl.LazyFrame, ids: pl.Series) -> pl.DataFrame:
-    return contacts.filter(pl.col("contact_id").is_in(ids.implode())).collect(engine="streaming").sort("contact_id")
 
 
 def _blocks(people: pl.DataFrame, *, only: pl.Series | None = None) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import io
 import stat
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,10 +25,10 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mentor_pipeline.domain.forgotten import LEDGER
-from mentor_pipeline.errors import BackupError, WarehouseError
+from mentor_pipeline.errors import BackupError, WarehouseDamagedError, WarehouseError
 from mentor_pipeline.operator.folders import private_folder
 from mentor_pipeline.operator.forget import forget_again, ids_in
-from mentor_pipeline.resources.duckdb_warehouse import DAMAGED, NO_WAREHOUSE, DuckDBWarehouse
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.settings import configured_years
 from mentor_pipeline.tables import TABLES, Type
 
@@ -258,8 +258,8 @@ def plan_restore(warehouse: Warehouse, backup: Backup) -> Restore:
             with warehouse.reading() as reader:
                 now = reader.counts(TABLES)
                 kept = {name: _newer(reader, archive, backup, name) for name in KEPT}
-        except WarehouseError as error:
-            damaged = _damaged_file(warehouse, error)
+        except WarehouseDamagedError as error:
+            damaged = error.path
             now = dict.fromkeys(TABLES)
             kept, unreadable = _salvaged(warehouse, archive, backup)
     rows = {name: backup.manifest.rows.get(name, 0) + (kept[name].height if name in kept else 0) for name in TABLES}
@@ -286,8 +286,8 @@ def restore(warehouse: Warehouse, settings: Settings, backup: Backup, by: str) -
     with _alone(warehouse, settings, "restore", by), _reading(backup.path) as archive:
         try:
             return _put_back(warehouse, settings, archive, backup)
-        except WarehouseError as error:
-            damaged = _damaged_file(warehouse, error)
+        except WarehouseDamagedError as error:
+            damaged = error.path
         return _put_beside(warehouse, damaged, archive, backup)
 
 
@@ -381,23 +381,9 @@ def _salvaged(
     """What can still be read of `KEPT` from a damaged database, and the names of the tables that cannot."""
     kept: dict[str, pl.DataFrame] = {}
     for name in KEPT:
-        try:
-            with warehouse.reading() as reader:
-                kept[name] = _newer(reader, archive, backup, name)
-        except WarehouseError as error:
-            _damaged_file(warehouse, error)
+        with suppress(WarehouseDamagedError), warehouse.reading() as reader:
+            kept[name] = _newer(reader, archive, backup, name)
     return kept, tuple(name for name in KEPT if name not in kept)
-
-
-def _damaged_file(warehouse: Warehouse, error: WarehouseError) -> Path:
-    """The file of a warehouse whose error says that it is damaged, or no database at all.
-
-    Raises:
-        WarehouseError: it says something else.
-    """
-    if isinstance(warehouse, DuckDBWarehouse) and any(words in str(error) for words in (DAMAGED, NO_WAREHOUSE)):
-        return warehouse.path
-    raise error
 
 
 def _exchanges(now: Mapping[str, int | None], then: Mapping[str, int]) -> list[Exchange]:

@@ -29,7 +29,6 @@ from mentor_pipeline.domain.normalise import (
 from mentor_pipeline.domain.preflight import CONTACT_COLUMNS, preflight_file, taken_external_ids
 from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WrongUseError
 from mentor_pipeline.operator.import_files import newest_import_file
-from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -245,7 +244,7 @@ def status(warehouse: Warehouse, settings: Settings, program: ProgramYear, now: 
             changes=_counted(of_last_sync["change_type"]),
             contacts=reader.count("raw_gb_full_contacts"),
             contacts_known_at=known_at,
-            newest_export=_newest_export(settings.exports_dir),
+            newest_export=newest_import_file(settings.exports_dir),
             scans=kept_before(settings.data_dir),
         )
         unsent = _newest_unsent_change(reader, year)
@@ -339,13 +338,7 @@ def _differing(reader: Reader, program: ProgramYear, known_at: datetime | None) 
     # A custom field that the year file has since the last run is in no row yet.
     new = [label for label in program.custom_fields if label not in rows.columns]
     rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(label) for label in new)
-    spec = TABLES["raw_gb_full_contacts"]
-    contacts = spec.empty()
-    if reader.table_exists(spec.name):
-        own = rows[CONTACT_ID].cast(pl.Int64).drop_nulls().to_list()
-        sql = "SELECT * FROM raw_gb_full_contacts WHERE contact_id IN (SELECT unnest($1::BIGINT[]))"
-        stored = reader.query(sql, [own])
-        contacts = spec.conform(stored.select(name for name in stored.columns if name in spec.schema))
+    contacts = reader.read_by_id("raw_gb_full_contacts", rows[CONTACT_ID].cast(pl.Int64).drop_nulls())
     sent = reader.read_or_empty("sent_notes", year=program.year)
     return differing(without_sent_notes(rows, sent, known_at), contacts, program).height
 
@@ -354,10 +347,6 @@ def _newest_unsent_change(reader: Reader, year: int) -> datetime | None:
     changes = reader.read_or_empty("mn_changes", columns=["detected_at", "synced_to_gb"], year=year)
     newest = changes.filter(pl.col("synced_to_gb").eq(other=False))["detected_at"].max()
     return newest if isinstance(newest, datetime) else None
-
-
-def _newest_export(folder: Path) -> Path | None:
-    return newest_import_file(folder)
 
 
 # -- why a mentor has this contact ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import duckdb
 import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from mentor_pipeline.errors import WarehouseBusyError, WarehouseError
+from mentor_pipeline.errors import WarehouseBusyError, WarehouseDamagedError, WarehouseError
 from mentor_pipeline.resources.warehouse import Session, Warehouse, as_declared, listed, literal, quoted, same_key
 from mentor_pipeline.resources.writer_lock import holder, writer_lock
 from mentor_pipeline.tables import Type
@@ -295,7 +295,7 @@ class DuckDBWarehouse(Warehouse):
                     raise
                 connection.commit()
             except duckdb.Error as error:
-                raise WarehouseError(self._explained(error)) from error
+                raise self._explained(error) from error
 
     @contextmanager
     def _opened(self, *, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -321,7 +321,7 @@ class DuckDBWarehouse(Warehouse):
         except (duckdb.Error, OSError, _InUseHereError) as error:
             if _is_busy(error):
                 raise WarehouseBusyError(self._busy(error)) from error
-            raise WarehouseError(self._explained(error)) from error
+            raise self._explained(error) from error
         try:
             yield connection
         finally:
@@ -356,14 +356,17 @@ class DuckDBWarehouse(Warehouse):
             "changed. Wait until it has finished, or close that program, and try again."
         )
 
-    def _explained(self, error: Exception) -> str:
+    def _explained(self, error: Exception) -> WarehouseError:
         """Say in the operator's words what DuckDB or the file system said."""
         said = str(error)
+        for sign, explanation in _DAMAGES.items():
+            if sign in said:
+                return WarehouseDamagedError(f"The warehouse {self.path} {explanation} {_BACKUP_INSTEAD}", self.path)
         for sign, explanation in _EXPLANATIONS.items():
             if sign in said:
-                return f"The warehouse {self.path} {explanation}"
+                return WarehouseError(f"The warehouse {self.path} {explanation}")
         parts = [f"The warehouse {self.path} refused this.", *getattr(error, "__notes__", []), "Nothing was changed."]
-        return " ".join([*parts, f"DuckDB says: {said}"])
+        return WarehouseError(" ".join([*parts, f"DuckDB says: {said}"]))
 
 
 _INTACT: Final = "What was stored before is intact. Make room and try again."
@@ -372,12 +375,12 @@ _BACKUP_INSTEAD: Final = (
     "It was left as it is. Put a backup in its place with `mentor-pipeline restore FILE --yes`, which keeps this file "
     "under another name; without a backup, move it away to start with an empty warehouse."
 )
-DAMAGED: Final = f"is damaged. {_BACKUP_INSTEAD}"
-NO_WAREHOUSE: Final = f"is not a DuckDB file. {_BACKUP_INSTEAD}"
+_DAMAGES: Final = {
+    "not a valid DuckDB database file": "is not a DuckDB file.",
+    "Corrupt database file": "is damaged.",
+    "Could not read enough bytes": "is damaged.",
+}
 _EXPLANATIONS: Final = {
-    "not a valid DuckDB database file": NO_WAREHOUSE,
-    "Corrupt database file": DAMAGED,
-    "Could not read enough bytes": DAMAGED,
     "created with a newer version of DuckDB": (
         "was written by a newer version of DuckDB than is installed here. It was left as it is. Install the version "
         "of mentor-pipeline that wrote it."

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from mentor_pipeline.cli import backup as commands  # noqa: F401 - they add themselves to `app`
 from mentor_pipeline.cli.app import app
 from mentor_pipeline.domain.archive import not_taken_back
-from mentor_pipeline.errors import BackupError, WarehouseBusyError, WarehouseError
+from mentor_pipeline.errors import BackupError, WarehouseBusyError, WarehouseDamagedError, WarehouseError
 from mentor_pipeline.operator import backup as module
 from mentor_pipeline.operator.backup import KEPT, migrate, plan_restore, read_backup, restore, write_backup
 from mentor_pipeline.operator.runs import environment
-from mentor_pipeline.resources.duckdb_warehouse import DAMAGED, DuckDBWarehouse
+from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.postgres_warehouse import PostgresWarehouse
 from mentor_pipeline.settings import Settings
 from mentor_pipeline.tables import TABLES
@@ -336,8 +336,8 @@ def test_what_can_be_read_of_a_damaged_database_is_carried_over(
 
     def partly(reader: Reader, archive: zipfile.ZipFile, backup: Backup, name: str) -> pl.DataFrame:
         if name == "sent_notes":
-            msg = f"The warehouse {duckdb_warehouse.path} {DAMAGED}"
-            raise WarehouseError(msg)
+            msg = f"The warehouse {duckdb_warehouse.path} is damaged."
+            raise WarehouseDamagedError(msg, duckdb_warehouse.path)
         return newer(reader, archive, backup, name)
 
     monkeypatch.setattr(module, "_newer", partly)

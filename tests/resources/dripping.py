@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.resources.scripted import Serving
 
 _EVERY_SECONDS = 0.1
 
 
-class Dripping:
+class Dripping(Serving):
     """The server.
 
     Args:
@@ -34,27 +32,8 @@ class Dripping:
                     pass
                 dripping._left.set()
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def place(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler), self._stopped)
 
     def require_ended(self) -> None:
         """Wait until whom it served is gone."""
         assert self._left.wait(2), "somebody still listens"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
+    import socketserver
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
@@ -45,20 +46,18 @@ def in_turn(*replies: Reply) -> Callable[[Asked], Reply]:
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
 
 
-class Scripted:
-    """The server; `asked` holds the requests in the order in which they came."""
+class Serving:
+    """A server on this machine while a context lasts; at its end `ending` is set, for handlers that wait."""
 
-    def __init__(self, answer: Callable[[Asked], Reply] | Iterable[Reply]) -> None:
-        self.answer = answer if callable(answer) else in_turn(*answer)
-        self.asked: list[Asked] = []
-        self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+    def __init__(self, server: socketserver.ThreadingTCPServer | ThreadingHTTPServer, ending: threading.Event) -> None:
+        server.daemon_threads = True
+        self._server, self._ending = server, ending
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def place(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,10 +66,24 @@ class Scripted:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._released.set()
+        self._ending.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class Scripted(Serving):
+    """The server; `asked` holds the requests in the order in which they came."""
+
+    def __init__(self, answer: Callable[[Asked], Reply] | Iterable[Reply]) -> None:
+        self.answer = answer if callable(answer) else in_turn(*answer)
+        self.asked: list[Asked] = []
+        self._released = threading.Event()
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), self._handler()), self._released)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.place}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         scripted = self
