@@ -301,7 +301,7 @@ def _mentors_blocks(mentors: pl.DataFrame) -> pl.DataFrame:
         "emails",
         "phones",
         last_words=pl.col("last").str.split(" "),
-        initials=pl.Series(known_as, dtype=pl.List(pl.String)),
+        initials=_lists(known_as),
     )
     swapped = compared.select(
         "id",
@@ -383,8 +383,7 @@ def _contacts_records(contacts: pl.DataFrame, blocks: pl.DataFrame, preferred: s
     names = near.select("first_name", "last_name", "preferred").unique()
     read = [record("", Name(*name), (), ()) for name in names.iter_rows()]
     of_names = names.with_columns(
-        pl.Series(part, [one[part] for one in read], dtype=pl.List(pl.String))
-        for part in ("given", "firsts", "known_as", "last_words")
+        _lists([one[part] for one in read]).alias(part) for part in ("given", "firsts", "known_as", "last_words")
     )
     email = pl.element()
     box = _mailboxes(email)
@@ -412,8 +411,20 @@ def _contacts_records(contacts: pl.DataFrame, blocks: pl.DataFrame, preferred: s
 def records(people: Iterable[dict[str, Any]]) -> pa.Table:
     """What `record` gives as a table."""
     rows = list(people)
-    columns = {name: pl.Series(name, [row[name] for row in rows], dtype=kind) for name, kind in _RECORD.items()}
-    return pl.DataFrame(columns).to_arrow()
+    values = {name: [row[name] for row in rows] for name in _RECORD}
+    return pl.DataFrame(
+        {
+            name: _lists(values[name]) if kind == pl.List else pl.Series(values[name], dtype=kind)
+            for name, kind in _RECORD.items()
+        }
+    ).to_arrow()
+
+
+def _lists(values: Sequence[Sequence[str]]) -> pl.Series:
+    """Lists of texts as a column; through Arrow, which takes them twenty times as fast as Polars does."""
+    import pyarrow as pa
+
+    return pl.Series(pa.array(values, pa.large_list(pa.large_string())))
 
 
 def settings(
