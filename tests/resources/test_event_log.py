@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import DagsterInstance
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from mentor_pipeline.resources.event_log import keep_engines
 
@@ -42,6 +43,17 @@ def test_both_write_and_read_the_same_files(tmp_path: Path) -> None:
             event = instance.get_latest_materialization_event(dg.AssetKey("mentors"))
             assert event is not None
             assert event.run_id == by_dagster
+
+
+def test_no_event_waits_for_the_disk_and_none_can_damage_the_file(tmp_path: Path) -> None:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        keep_engines(instance)
+        storage = instance.event_log_storage
+        assert isinstance(storage, SqliteEventLogStorage)
+        for connecting in (storage.index_connection(), storage.run_connection(run_on(instance))):
+            with connecting as connection:
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
 def test_events_kept_elsewhere_are_left_alone() -> None:
