@@ -9,9 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import phonenumbers
 import polars as pl
-from email_validator import EmailNotValidError, validate_email
 
 from mentor_pipeline.domain.normalise import REGION, comparable_mn_id, normalise_mn_id
 
@@ -376,6 +374,8 @@ def is_number(text: pl.Expr) -> pl.Expr:
 @lru_cache(maxsize=100_000)
 def is_email(text: str) -> bool:
     """True for an address that can be reached on the internet; stricter than R1, which takes `.test` for one."""
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         validate_email(text, check_deliverability=False)
     except EmailNotValidError:
@@ -386,6 +386,8 @@ def is_email(text: str) -> bool:
 @lru_cache(maxsize=100_000)
 def is_phone(text: str) -> bool:
     """True for one possible number with its area, and nothing else in the cell; letters never are digits (R1)."""
+    import phonenumbers
+
     if any(map(str.isalpha, text)):
         return False
     try:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
-from typing import Final, NamedTuple
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from anyascii import anyascii
-from nicknames import NickNamer
+
+if TYPE_CHECKING:
+    from nicknames import NickNamer
 
 _SUFFIXES: Final = frozenset({"jr", "sr", "ii", "iii", "iv", "v", "2nd", "3rd"})
 _TITLES: Final = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "rev", "sir", "madam"})
 _APOSTROPHES: Final = re.compile(r"['’‘`´ʼ]")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
-_NAMER: Final = NickNamer()
 _DIFFERENT_PEOPLE: Final = frozenset(
     frozenset(pair.split())
     for pair in (
@@ -78,13 +79,13 @@ def is_nickname(one: str, other: str) -> bool:
     """
     if frozenset({one, other}) in _DIFFERENT_PEOPLE:
         return False
-    return one in _NAMER.nicknames_of(other) or other in _NAMER.nicknames_of(one)
+    return one in _namer().nicknames_of(other) or other in _namer().nicknames_of(one)
 
 
 @lru_cache(maxsize=100_000)
 def nicknames(name: str) -> frozenset[str]:
     """All that `is_nickname` holds for, of one comparable first name."""
-    others = _NAMER.nicknames_of(name) | _NAMER.canonicals_of(name)
+    others = _namer().nicknames_of(name) | _namer().canonicals_of(name)
     return frozenset(other for other in others if is_nickname(name, other))
 
 
@@ -133,3 +134,11 @@ def _firsts_agree(one: str, other: str) -> bool:
 def _words_agree(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
     return one == other or is_nickname(one, other) or (len(short) == 1 and long.startswith(short))
+
+
+@cache
+def _namer() -> NickNamer:
+    """The package's table, read when the first names are compared."""
+    from nicknames import NickNamer
+
+    return NickNamer()

@@ -12,12 +12,12 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-import phonenumbers
 import polars as pl
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import phonenumbers
 
 REGION: Final = "US"
 FIRST_PLACEHOLDER: Final = 999001
@@ -27,8 +27,6 @@ _LONGEST_PHONE: Final = 100
 _PLAIN_PHONE: Final = r"^\+1[2-9][0-9]{9}$"
 _PLAIN_EMAIL: Final = r"^[a-z0-9]+(?:[._+-][a-z0-9]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
 _SPREADSHEET_DECIMALS: Final = re.compile(r"(?<=\d)\.0+$")
-_SPECIAL_DOMAIN: Final = rf"\.(?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})$"
-"""Endings that email-validator refuses, as no mail can go there."""
 _MN_ID: Final = re.compile(
     r"[\s#\u2010-\u2015-]*(?:mn)?[\s#\u2010-\u2015-]*([0-9]+)[\s#\u2010-\u2015-]*", re.IGNORECASE
 )
@@ -62,6 +60,8 @@ def normalise_phone(text: str | None) -> Phone:
     A possible number is accepted, also when it is not valid (documentation ranges). Letters never become digits; of
     several numbers the first is taken. Numbers without + are read as US numbers.
     """
+    import phonenumbers
+
     typed = clean_text(text)
     if typed is None:
         return Phone(None)
@@ -86,6 +86,8 @@ def normalise_phone(text: str | None) -> Phone:
 
 def _numbers_in(text: str) -> list[phonenumbers.PhoneNumberMatch]:
     """The possible numbers of a text, in their order; a number without its area is none."""
+    import phonenumbers
+
     return [
         match
         for match in phonenumbers.PhoneNumberMatcher(text, REGION, leniency=phonenumbers.Leniency.POSSIBLE)
@@ -96,6 +98,8 @@ def _numbers_in(text: str) -> list[phonenumbers.PhoneNumberMatch]:
 @lru_cache(maxsize=100_000)
 def normalise_email(text: str | None) -> str | None:
     """Trim, lower-case and check the syntax of one address (R1); None when it is no address. No network."""
+    from email_validator import EmailNotValidError, validate_email
+
     typed = clean_text(text)
     if typed is None:
         return None
@@ -151,9 +155,12 @@ def emails(values: pl.Series) -> pl.Series:
 
 
 def _are_plain_emails(values: pl.Series) -> pl.Series:
+    from email_validator import SPECIAL_USE_DOMAIN_NAMES
+
     text = pl.col(values.name)
     is_short = text.str.len_bytes() <= 64  # no part of a short address can break a length limit
-    is_plain = text.str.contains(_PLAIN_EMAIL) & is_short & ~text.str.contains(_SPECIAL_DOMAIN)
+    is_special = text.str.contains(rf"\.(?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})$")  # refused: no mail can go there
+    is_plain = text.str.contains(_PLAIN_EMAIL) & is_short & ~is_special
     return values.to_frame().select(is_plain).to_series()
 
 

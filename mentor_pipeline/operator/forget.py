@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import phonenumbers
 import polars as pl
 
 from mentor_pipeline.domain.forgotten import CONTACTS, LEDGER, PERSON, blanked
@@ -493,6 +492,8 @@ class _Words:
     @cached_property
     def in_files(self) -> tuple[bytes, ...]:
         """E-mails, phones as people and programs write them, and whole names, in lower case."""
+        import phonenumbers
+
         found: set[str] = set()
         for word in self.own | self.shared:
             found |= {word.casefold(), orjson.dumps(word.casefold()).decode()[1:-1]}

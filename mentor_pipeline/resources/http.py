@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import dagster as dg
-import httpx
 import orjson
-import stamina
 from pydantic import Field, PrivateAttr
-from pyrate_limiter import GCRA, Limiter, Rate, SingleBucketFactory, StateBucket
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from mentor_pipeline.errors import ApiError, ConfigError
+
+if TYPE_CHECKING:
+    import httpx
+    from pyrate_limiter import Limiter
+    from stamina.instrumentation import RetryDetails
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object as a service sent it."""
@@ -54,6 +56,11 @@ _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTAL
 _ESCAPE_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 
 logger = logging.getLogger(__name__)
+
+
+def is_success(status: int) -> bool:
+    """True for a status that says that the call was carried out: 2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def is_temporary(status: int) -> bool:
@@ -102,7 +109,7 @@ class Answer:
     status: int
     body: Any
     text: str
-    headers: httpx.Headers
+    headers: "httpx.Headers"
     now: datetime
 
 
@@ -134,6 +141,10 @@ class ServiceApi(ABC):
     def __init__(
         self, key: str, base_url: str, *, timeout_seconds: float, requests_per_second: float | None = None
     ) -> None:
+        import httpx
+        import stamina
+        from stamina.instrumentation import set_on_retry_hooks
+
         self._key = checked_key(key, setting=self.key_setting, service=self.service)
         self._limiter = _limiter(requests_per_second) if requests_per_second else None
         self.calls = 0
@@ -239,7 +250,7 @@ class ServiceApi(ABC):
             return f"{self.service} is busy or down: wait a while and run it again."
         if status == HTTPStatus.UNAUTHORIZED:
             return f"The key in {self.key_setting} is refused: check it, or make a new one."
-        if httpx.codes.is_redirect(status):
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             target = printable(answer.headers.get("location", "another address"), secret=self._key)
             return f"It points to {target}; that is not followed, the key goes nowhere else: check {self.url_setting}."
         return f"Trying again will not help: check {self.key_setting}, {self.url_setting} and the year file."
@@ -247,7 +258,7 @@ class ServiceApi(ABC):
     def _refusal(self, status: int, answer: Answer) -> ApiError:
         """The error that an answer other than success becomes."""
         said = f' ("{words}")' if (words := self._said(answer)) else ""
-        answered = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+        answered = f"{status} {responses.get(status, '')}".rstrip()
         # A date is one of the service's clock.
         wait = wait_asked_for(answer.headers.get("retry-after"), answer.now)
         advice = self._advice(status, answer)
@@ -288,6 +299,8 @@ class ServiceApi(ABC):
         body: Json | None,
         tolerate: Collection[int],
     ) -> Answer:
+        import httpx
+
         if self._limiter:
             self._limiter.try_acquire(self.service)
         call = f"{method} {path}{f'?{httpx.QueryParams(params)}' if params else ''}"
@@ -305,7 +318,7 @@ class ServiceApi(ABC):
             raise _NoAnswerError(msg, only_soon=only_soon) from None
         answer = self._answer(call, response, content)
         status = self._status(answer)
-        if status not in tolerate and not httpx.codes.is_success(status):
+        if status not in tolerate and not is_success(status):
             raise self._refusal(status, answer)
         if method == "GET" and status not in tolerate and answer.body is None:
             what, advice = self._unreadable(answer)
@@ -315,8 +328,10 @@ class ServiceApi(ABC):
 
     def _exchange(
         self, method: str, path: str, params: Mapping[str, str | int] | None, body: Json | None
-    ) -> tuple[httpx.Response, bytes]:
+    ) -> "tuple[httpx.Response, bytes]":
         """One request; an answer that goes on dripping is left, too: the timeout is about silence only."""
+        import httpx
+
         ends = time.monotonic() + self._answer_seconds
         request = self._client.build_request(method, path, params=params, json=body)
         with closing(self._sent(request)) as response:
@@ -328,14 +343,16 @@ class ServiceApi(ABC):
                     raise httpx.ReadTimeout(msg, request=response.request)
             return response, b"".join(pieces)
 
-    def _sent(self, request: httpx.Request) -> httpx.Response:
+    def _sent(self, request: "httpx.Request") -> "httpx.Response":
+        import httpx
+
         try:
             return self._client.send(request, stream=True)
         except UnicodeError:  # not of httpx: two dots in a row, or more than 63 characters between two
             msg = "no host can have such a name"
             raise httpx.ConnectError(msg, request=request) from None
 
-    def _answer(self, call: str, response: httpx.Response, content: bytes) -> Answer:
+    def _answer(self, call: str, response: "httpx.Response", content: bytes) -> Answer:
         try:
             body = _without_nul(orjson.loads(content)) if b"\\u0000" in content else orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -383,12 +400,14 @@ def checked_key(key: str, *, setting: str, service: str) -> str:
     return key
 
 
-def checked_url(base_url: str, *, setting: str, secret: str = "") -> httpx.URL:
+def checked_url(base_url: str, *, setting: str, secret: str = "") -> "httpx.URL":
     """The address of a service.
 
     Raises:
         ConfigError: it is none.
     """
+    import httpx
+
     try:
         url = httpx.URL(base_url.strip())
     except httpx.InvalidURL:
@@ -454,7 +473,7 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def _is_page(headers: httpx.Headers) -> bool:
+def _is_page(headers: "httpx.Headers") -> bool:
     return "html" in headers.get("content-type", "")
 
 
@@ -467,12 +486,14 @@ def _moment(header: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _log_retry(details: RetryDetails) -> None:
+def _log_retry(details: "RetryDetails") -> None:
     logger.warning("%s Trying again in %.1f s (try %d).", details.caused_by, details.wait_for, details.retry_num + 1)
 
 
-def _limiter(requests_per_second: float) -> Limiter:
+def _limiter(requests_per_second: float) -> "Limiter":
     """Evenly spaced calls: GCRA with a burst of one keeps no log of calls and needs no background thread."""
+    from pyrate_limiter import GCRA, Limiter, Rate, SingleBucketFactory, StateBucket
+
     rate = Rate(limit=max(1, round(requests_per_second * 1000)), interval=1_000_000, burst=1)
     return Limiter(SingleBucketFactory(StateBucket([rate], GCRA()), schedule_leak=False), buffer_ms=0)
 

@@ -10,11 +10,10 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
-import httpx
 from pydantic import Field
 
 from mentor_pipeline.errors import ApiError
-from mentor_pipeline.resources.http import Answer, ApiResource, Json, Progress, ServiceApi
+from mentor_pipeline.resources.http import Answer, ApiResource, Json, Progress, ServiceApi, is_success
 from mentor_pipeline.settings import JOTFORM_KEY
 
 PAGE_ROWS: Final = 1000
@@ -62,7 +61,7 @@ class JotformApi(ServiceApi):
             return answer.status
         self.limit_left = _number(answer.body.get("limit-left"), self.limit_left)
         in_body = _number(answer.body.get("responseCode"), answer.status)
-        return in_body if in_body is not None and httpx.codes.is_success(answer.status) else answer.status
+        return in_body if in_body is not None and is_success(answer.status) else answer.status
 
     def _refusal(self, status: int, answer: Answer) -> ApiError:
         if _QUOTA_WORDS not in self._said(answer).lower():

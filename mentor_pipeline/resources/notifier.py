@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
-import httpx
-import stamina
 from pydantic import Field
 
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import AlertLostError
-from mentor_pipeline.resources.http import is_temporary, printable
+from mentor_pipeline.resources.http import is_success, is_temporary, printable
 from mentor_pipeline.resources.mail import MailServer, NotMailedError
 from mentor_pipeline.resources.time_limit import TimeLimit
 from mentor_pipeline.settings import ALERT_SMTP_URL, ALERT_WEBHOOK, Settings
@@ -222,6 +220,8 @@ def _handed_over(alert: Alert, ways: Sequence[_Way]) -> list[str]:
 
 def _why_not(alert: Alert, way: _Way) -> str:
     """Hand an alert over in one way, tried again where that can help; returns why it could not be, or nothing."""
+    import stamina
+
     with TimeLimit(_ALL_TRIES.total_seconds()) as limit:
 
         def is_worth_another_try(error: Exception) -> bool:
@@ -257,6 +257,8 @@ def _posting(webhook: str, alert: Alert) -> _HandOver:
 
 
 def _post(webhook: str, text: str, limit: TimeLimit) -> None:
+    import httpx
+
     # At INFO httpx logs the URL of every request.
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -276,6 +278,6 @@ def _post(webhook: str, text: str, limit: TimeLimit) -> None:
     except (httpx.TransportError, TimeoutError) as error:
         reason = f"no answer: {type(error).__name__}"
         raise _NotPostedError(reason, temporary=True) from None
-    if not httpx.codes.is_success(status):
+    if not is_success(status):
         reason = f"it answered {status}"
         raise _NotPostedError(reason, temporary=is_temporary(status))
