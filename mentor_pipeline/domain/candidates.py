@@ -213,7 +213,10 @@ def _with_names(
     suffixes = tuple(f"{sign}{domain.lower()}" for domain in program.givebutter.school_domains for sign in "@.")
 
     relations, mass_mail = [], []
-    for row in pairs.iter_rows(named=True):
+    told = pairs.select(
+        "mn_id", "first_name", "last_name", "preferred_name", "prefix", "emails", "phones", "address_line_1"
+    )
+    for row in told.iter_rows(named=True):
         name = contact_name(row, program)
         relations.append(_relation(mentor_names[row["mn_id"]], name))
         emails = row["emails"] or []

@@ -46,6 +46,8 @@ LONG_ENOUGH: Final = 5
 _LINE_DIGITS: Final = 7
 """Digits of a phone without its area code."""
 _LAST_DIGITS: Final = 4
+_BETWEEN: Final = "\x1f"
+"""In no name, e-mail or phone: ASCII's separator of units."""
 
 
 class Level(NamedTuple):
@@ -323,8 +325,9 @@ def _compared(names: pl.Series) -> pl.Series:
 
 def _initials(*names: pl.Series) -> pl.Series:
     """The first letters of these names; "" when there is none."""
-    letters = pl.concat_list(_compared(name).str.head(1) for name in names).list.drop_nulls().list.unique()
-    return pl.select(pl.when(letters.list.len() > 0).then(letters).otherwise(pl.concat_list(pl.lit("")))).to_series()
+    letters = pl.concat_str([_compared(name).str.head(1) for name in names], ignore_nulls=True)
+    none = pl.concat_list(pl.lit(""))
+    return pl.select(pl.when(letters == "").then(none).otherwise(letters.str.split(""))).to_series()
 
 
 def _block(kind: str, *parts: pl.Expr | str) -> pl.Expr:
@@ -421,10 +424,10 @@ def records(people: Iterable[dict[str, Any]]) -> pa.Table:
 
 
 def _lists(values: Sequence[Sequence[str]]) -> pl.Series:
-    """Lists of texts as a column; through Arrow, which takes them twenty times as fast as Polars does."""
-    import pyarrow as pa
-
-    return pl.Series(pa.array(values, pa.large_list(pa.large_string())))
+    """Lists of texts as a column, as one text each: Polars takes them ten times as fast as one after the other."""
+    texts = pl.DataFrame({"all": ["".join(f"{one}{_BETWEEN}" for one in some) for some in values]}, {"all": pl.String})
+    parts = pl.col("all").str.split(_BETWEEN)
+    return texts.select(parts.list.head(parts.list.len() - 1)).to_series()
 
 
 def settings(
