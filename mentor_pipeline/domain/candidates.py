@@ -204,12 +204,14 @@ def _with_names(
 ) -> pl.DataFrame:
     """Compare names of the pairs found (a few thousand), and recognise mass-mail contacts (R4.2)."""
     mentor_names = {
-        row["mn_id"]: Name(row["first_name"], row["last_name"], row["preferred_name"])
-        for row in signups.iter_rows(named=True)
+        mn_id: Name(first, last, preferred)
+        for mn_id, first, last, preferred in signups.select(
+            "mn_id", "first_name", "last_name", "preferred_name"
+        ).iter_rows()
     }
     pages: dict[str, list[Name]] = {}
-    for page in members.filter(pl.col("email").is_not_null()).iter_rows(named=True):
-        pages.setdefault(page["email"], []).append(Name(page["first_name"], page["last_name"]))
+    for email, first, last in members.drop_nulls("email").select("email", "first_name", "last_name").iter_rows():
+        pages.setdefault(email, []).append(Name(first, last))
     suffixes = tuple(f"{sign}{domain.lower()}" for domain in program.givebutter.school_domains for sign in "@.")
 
     relations, mass_mail = [], []

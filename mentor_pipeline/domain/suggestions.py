@@ -78,9 +78,14 @@ NOT_COMPARED: Final = {
 """When a comparison says nothing for or against: one of the two has no value."""
 
 
+def _distance(one: str, other: str) -> str:
+    """SQL: how many slips two texts are apart; null where their lengths tell that it is more than one."""
+    return f"(CASE WHEN abs(len({one}) - len({other})) <= 1 THEN damerau_levenshtein({one}, {other}) END)"
+
+
 def _one_slip_apart(column: str) -> str:
     """SQL: one letter or digit wrong, missing or too many, or two swapped, between any two values of the lists."""
-    distances = f"list_transform({column}_r, lambda theirs: damerau_levenshtein(ours, theirs))"
+    distances = f"list_transform({column}_r, lambda theirs: {_distance('ours', 'theirs')})"
     return f"list_min(flatten(list_transform({column}_l, lambda ours: {distances}))) <= 1"
 
 
@@ -110,7 +115,7 @@ COMPARISONS: Final[Mapping[str, tuple[Level, ...]]] = {
         Level(
             "one slip apart",
             f"least(len(last_name_l), len(last_name_r)) >= {LONG_ENOUGH} "
-            "and damerau_levenshtein(last_name_l, last_name_r) <= 1",
+            f"and {_distance('last_name_l', 'last_name_r')} <= 1",
             0.03,
             0.000_3,
         ),
