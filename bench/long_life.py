@@ -3,9 +3,10 @@
 Told for each hundred syncs: how long one takes (medians, by the clock and of the processor), and how large the
 warehouse, Dagster's home and all else in the data folder are after them. Neither may grow with the syncs: tables grow
 with what changed, and Dagster's records of old runs are let go. A run counts as old here when so many newer ones came
-after it, as it would after the days of MENTOR_PIPELINE_KEEP_RUNS_DAYS. It takes hours, so `make bench` leaves it out.
+after it, as it would after the days of MENTOR_PIPELINE_KEEP_RUNS_DAYS. It takes hours, so `make bench` leaves it out,
+and with a folder of its own it goes on after the last hundred where it was ended.
 
-    python -m bench.long_life [--syncs N] [--keep RUNS] [--every N] [--json]
+    python -m bench.long_life [--syncs N] [--keep RUNS] [--every N] [--folder DIR] [--json]
 """
 
 from __future__ import annotations
@@ -41,16 +42,23 @@ on the machine takes.)"""
 
 
 def live(syncs: int, keep: int, every: int, folder: Path) -> list[dict[str, Any]]:
-    """Sync so often; what was measured after each `every` of them."""
-    world = generate_world(program(), mentors=MENTORS, contacts=CONTACTS)
+    """Sync until there were so many, after those that the folder tells of; what was measured after each `every`."""
+    life, saved_world = folder / "life.json", folder / "world.gz"
     told: list[dict[str, Any]] = []
+    begun: list[datetime] = []
+    if life.exists():
+        lived = json.loads(life.read_text(encoding="utf-8"))
+        told, begun = lived["told"], [datetime.fromisoformat(moment) for moment in lived["begun"]]
+        world = World.load(saved_world)
+        say(f"{len(begun):,} syncs were measured before")
+    else:
+        world = generate_world(program(), mentors=MENTORS, contacts=CONTACTS)
     seconds: list[float] = []
     processor: list[float] = []
-    begun: list[datetime] = []
-    with Simulator(world) as simulator, environment({**variables(folder), **simulator.environment()}):
+    with Simulator(world) as simulator, environment({**variables(folder / "data"), **simulator.environment()}):
         settings = Settings.load()
         prepare_home(settings)
-        for number in range(1, syncs + 1):
+        for number in range(len(begun) + 1, syncs + 1):
             if number % EDIT_EVERY == 0:
                 edit(world, number)
             begun.append(datetime.now(UTC))
@@ -69,6 +77,10 @@ def live(syncs: int, keep: int, every: int, folder: Path) -> list[dict[str, Any]
                     "median_processor_seconds": round(statistics.median(processor[-every:]), 3),
                 }
                 told.append({"syncs": number, **medians, **sizes(settings)})
+                world.save(saved_world)
+                life.write_text(
+                    json.dumps({"told": told, "begun": [str(moment) for moment in begun]}), encoding="utf-8"
+                )
                 say(f"{number:,} of {syncs:,} syncs: {told[-1]}")
     return told
 
@@ -119,12 +131,15 @@ def main() -> None:
     parser.add_argument("--syncs", type=int, default=1000, help="how many (default: 1,000)")
     parser.add_argument("--keep", type=int, default=200, help="runs whose records are kept (default: 200)")
     parser.add_argument("--every", type=int, default=100, help="measured after so many (default: 100)")
+    parser.add_argument("--folder", type=Path, help="keep the installation there, or go on with the one that is there")
     parser.add_argument("--json", action="store_true", help="print one document for machines")
     asked = parser.parse_args()
     if min(asked.syncs, asked.keep, asked.every) < 1 or asked.every > asked.syncs:
         parser.error("numbers must be at least 1, and --every not above --syncs")
-    with tempfile.TemporaryDirectory() as folder:
-        told = live(asked.syncs, asked.keep, asked.every, Path(folder) / "data")
+    with tempfile.TemporaryDirectory() as passing:
+        folder = asked.folder or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        told = live(asked.syncs, asked.keep, asked.every, folder)
     machine = machine_line()
     print(json.dumps({"machine": machine, "life": told}) if asked.json else as_text(machine, told))
     sys.exit(told[-1]["median_processor_seconds"] > SLOWER * told[0]["median_processor_seconds"])
