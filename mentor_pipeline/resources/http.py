@@ -305,6 +305,7 @@ class ServiceApi(ABC):
             self._limiter.try_acquire(self.service)
         call = f"{method} {path}{f'?{httpx.QueryParams(params)}' if params else ''}"
         self.calls += 1
+        asked_at = datetime.now(UTC)
         try:
             response, content = self._exchange(method, path, params, body)
         except httpx.RequestError as error:
@@ -316,7 +317,7 @@ class ServiceApi(ABC):
             # Its words may be the service's, as where a redirect is broken, and Dagster stores every error of a chain.
             only_soon = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise _NoAnswerError(msg, only_soon=only_soon) from None
-        answer = self._answer(call, response, content)
+        answer = self._answer(call, asked_at, response, content)
         status = self._status(answer)
         if status not in tolerate and not is_success(status):
             raise self._refusal(status, answer)
@@ -352,14 +353,16 @@ class ServiceApi(ABC):
             msg = "no host can have such a name"
             raise httpx.ConnectError(msg, request=request) from None
 
-    def _answer(self, call: str, response: "httpx.Response", content: bytes) -> Answer:
+    def _answer(self, call: str, asked_at: datetime, response: "httpx.Response", content: bytes) -> Answer:
         try:
             body = _without_nul(orjson.loads(content)) if b"\\u0000" in content else orjson.loads(content)
         except orjson.JSONDecodeError:
             body = None
         now = datetime.now(UTC)
         told = _moment(response.headers.get("date")) or now
-        self.clock_ahead = told - now if abs(told - now) > CLOCK_TOLERANCE else timedelta(0)
+        # Reckoned from the question: an answer may be long on its way, and a later read must never seem an earlier one.
+        is_ours = asked_at - CLOCK_TOLERANCE <= told <= now + CLOCK_TOLERANCE
+        self.clock_ahead = timedelta(0) if is_ours else told - asked_at
         text = content[: 20 * _SHOWN_CHARACTERS].decode(errors="replace")
         if _is_page(response.headers):
             title = _TITLE.search(text)
@@ -371,7 +374,7 @@ class ServiceApi(ABC):
             body=body,
             text=printable(text, secret=self._key),
             headers=response.headers,
-            now=now + self.clock_ahead,
+            now=now if is_ours else told,
         )
 
     def _unreadable(self, answer: Answer) -> tuple[str, str]:

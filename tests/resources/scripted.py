@@ -36,6 +36,8 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
+    pause_seconds: float = 0
+    """Between the headers and the body."""
     resets_after: int | None = None
     """Send so many bytes of the body, then reset the connection."""
 
@@ -111,11 +113,15 @@ class Scripted(Serving):
                     self.close_connection = True
                     return
                 body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-                self.send_response(reply.status)
+                if "date" in reply.headers:
+                    self.send_response_only(reply.status)
+                else:
+                    self.send_response(reply.status)
                 for name, value in {"content-type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
+                scripted._released.wait(reply.pause_seconds)
                 if reply.resets_after is None:
                     self.wfile.write(body)
                     return

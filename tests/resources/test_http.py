@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_pipeline.errors import ApiError, ConfigError, MentorPipelineError
+from mentor_pipeline.resources import http
 from mentor_pipeline.resources.givebutter import GivebutterResource
 from mentor_pipeline.resources.http import LONGEST_WAIT, TRIES, printable, wait_asked_for
 from mentor_pipeline.resources.jotform import JotformResource
@@ -32,6 +34,26 @@ def jotform(server: Scripted, **settings: float) -> JotformResource:
 
 def givebutter(server: Scripted, requests_per_second: float = 1000) -> GivebutterResource:
     return GivebutterResource(api_key=KEY, base_url=f"{server.url}/v1", requests_per_second=requests_per_second)
+
+
+class TestClocks:
+    """What is known of a contact has its time by Givebutter's clock: a later read must never seem the earlier one."""
+
+    @pytest.mark.parametrize("hours", [-3, 3])
+    def test_an_answer_that_is_long_on_its_way_tells_the_time_no_worse(self, hours: int) -> None:
+        off = timedelta(hours=hours)
+        told = format_datetime(datetime.now(UTC) + off, usegmt=True)
+        with Scripted([replace(USER, headers={"date": told}, pause_seconds=2)]) as server:
+            client = jotform(server)
+            client.user()
+        assert abs(client.clock_ahead - off) < timedelta(seconds=1.5)  # the header knows no fractions
+
+    def test_nor_does_it_make_the_clocks_differ(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "CLOCK_TOLERANCE", timedelta(seconds=1))
+        with Scripted([replace(USER, pause_seconds=3)]) as server:
+            client = jotform(server)
+            client.user()
+        assert client.clock_ahead == timedelta(0)
 
 
 @pytest.mark.usefixtures("no_waiting")
