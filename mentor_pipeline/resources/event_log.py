@@ -34,6 +34,13 @@ class _EnginesKept(SqliteEventLogStorage):
     """The same storage, which keeps one engine, and its connection, for each of its files."""
 
     _engines: dict[str, Engine]
+    _tables_seen: set[str]
+
+    def has_table(self, table_name: str) -> bool:
+        """Asked for every event of a check; a table that is there stays."""
+        if table_name not in self._tables_seen and super().has_table(table_name):
+            self._tables_seen.add(table_name)
+        return table_name in self._tables_seen
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -66,4 +73,5 @@ def keep_engines(instance: dg.DagsterInstance) -> None:
     storage = instance.event_log_storage
     if type(storage) is SqliteEventLogStorage:
         storage._engines = {}  # type: ignore[attr-defined]  # noqa: SLF001
+        storage._tables_seen = set()  # type: ignore[attr-defined]  # noqa: SLF001
         storage.__class__ = _EnginesKept
