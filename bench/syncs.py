@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+import mentor_pipeline.definitions  # noqa: F401 - loading it is measured in `starting`
 from bench.installation import installation, settings_of, sync, variables
 from bench.measuring import Figure, say, side_by_side
 from bench.report import Chart, Section, at_most, at_most_more, how, told_only
