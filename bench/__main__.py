@@ -2,9 +2,10 @@
 
     python -m bench [--quick] [--only SECTION ...] [--to DIR]
 
-Writes latest.md, latest.json and the charts into bench/results. With `--quick` everything is tiny and done
-once, in one process a section, which only shows that it works. That, and a run of some sections, goes into a temporary
-folder unless `--to` names one. Ends with 1 when a section failed; a goal that is missed is told, not punished.
+Writes latest.md, latest.json and the charts into bench/results, anew after every section: a run that is ended half-way
+leaves what it measured. With `--quick` everything is tiny and done once, in one process a section, which only shows
+that it works. That, and a run of some sections, goes into a temporary folder unless `--to` names one. Ends with 1 when
+a section failed; a goal that is missed is told, not punished.
 """
 
 from __future__ import annotations
@@ -15,35 +16,33 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bench import sections
+from bench.charts import draw, draw_goals
 from bench.measuring import alone, machine, machine_line, say
 from bench.report import Section, as_json, as_markdown, document, goals_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RESULTS: Final = Path(__file__).parent / "results"
 
 
-def measure(names: tuple[str, ...], *, is_quick: bool) -> tuple[dict[str, Section], list[str]]:
-    """Each section in a process of its own, so that this one stays small; and the names of those that failed."""
-    measured: dict[str, Section] = {}
-    broken = []
+def measure(names: tuple[str, ...], *, is_quick: bool) -> Iterator[tuple[str, Section, bool]]:
+    """Each section in a process of its own, so that this one stays small; and whether it failed."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for name in names:
             say(f"== {name}")
             try:
-                measured[name] = alone(sections.measure, name, Path(folder), is_quick)
+                yield name, alone(sections.measure, name, Path(folder), is_quick), False
             except Exception as error:  # noqa: BLE001 - what was measured until then is worth telling
                 traceback.print_exc()
-                broken.append(name)
-                measured[name] = Section(name, "Failed.", notes=[f"{type(error).__name__}: {error}"])
-    return measured, broken
+                yield name, Section(name, "Failed.", notes=[f"{type(error).__name__}: {error}"]), True
 
 
 def write(found: dict[str, Section], to: Path, *, seconds: float, is_quick: bool) -> str:
     """The documents and the charts; the goals as text."""
-    from bench.charts import draw, draw_goals  # noqa: PLC0415 - not loaded while anything is measured
-
     to.mkdir(parents=True, exist_ok=True)
     goals = [goal for section in found.values() for goal in section.goals]
     images = [(chart.title, f"{chart.name}.svg") for section in found.values() for chart in section.charts]
@@ -70,8 +69,13 @@ def main() -> int:
     asked = parser.parse_args()
     to = asked.to or (Path(tempfile.mkdtemp(prefix="bench-")) if asked.quick or asked.only else RESULTS)
     started = time.monotonic()
-    found, broken = measure(tuple(asked.only or sections.SECTIONS), is_quick=asked.quick)
-    print(write(found, to, seconds=time.monotonic() - started, is_quick=asked.quick))
+    found: dict[str, Section] = {}
+    broken, goals = [], ""
+    for name, section, is_broken in measure(tuple(asked.only or sections.SECTIONS), is_quick=asked.quick):
+        found[name] = section
+        broken += [name] if is_broken else []
+        goals = write(found, to, seconds=time.monotonic() - started, is_quick=asked.quick)
+    print(goals)
     say(f"written into {to}, after {time.monotonic() - started:,.0f} s")
     return 1 if broken else 0
 
