@@ -1,17 +1,20 @@
 """What the benches tell: figures, the rows of the goals table, charts, and the documents in which they stand.
 
 A row compares a figure of ours with a baseline of the same run; the goal is a number that was set before. Ratios are
-ours over the baseline's, so that less is better everywhere. Nothing is measured or drawn here.
+ours over the baseline's, so that less is better everywhere. Where the two took turns, each turn is compared by itself
+and the median told: a machine that is slower for some minutes is so for both. Nothing is measured or drawn here.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import asdict, dataclass, field
+from operator import sub, truediv
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.measuring import Figure
 
@@ -25,6 +28,7 @@ class Goal(NamedTuple):
         baseline: that of the baseline.
         unit: of both.
         of: what the baseline is.
+        ratio: ours over the baseline's; None for figures that are no amounts.
         goal: in words; empty where there is none and the row is only told.
         is_met: whether it is reached; None where there is none.
         used: our figure as a share of what is allowed; None where there is no goal.
@@ -35,47 +39,53 @@ class Goal(NamedTuple):
     baseline: float | None
     unit: str
     of: str
+    ratio: float | None = None
     goal: str = ""
     is_met: bool | None = None
     used: float | None = None
 
-    @property
-    def ratio(self) -> float | None:
-        """Ours over the baseline's; None for figures that are no amounts."""
-        return self.ours / self.baseline if self.ours is not None and self.baseline and self.unit else None
-
 
 def at_most(times: float, work: str, ours: Figure | float, baseline: Figure | float, of: str) -> Goal:
     """Ours takes at most so many times what the baseline takes."""
-    mine, theirs = _seconds(ours), _seconds(baseline)
+    row = told_only(work, ours, baseline, of)
+    ratio = _compared(truediv, ours, baseline)
     told = f"at most {times:g} ×" if times >= 1 else f"at most 1/{1 / times:,.0f}"
-    return Goal(work, mine, theirs, "s", of, told, mine <= times * theirs, mine / (times * theirs))
+    return row._replace(goal=told, is_met=ratio <= times, used=ratio / times)
 
 
 def at_most_more(seconds: float, work: str, ours: Figure, baseline: Figure, of: str) -> Goal:
     """Ours takes at most so many seconds more than the baseline."""
-    more = ours.seconds - baseline.seconds
-    told = f"at most {seconds:g} s more"
-    return Goal(work, ours.seconds, baseline.seconds, "s", of, told, more <= seconds, max(more, 0) / seconds)
+    more = _compared(sub, ours, baseline)
+    row = told_only(work, ours, baseline, of)
+    return row._replace(goal=f"at most {seconds:g} s more", is_met=more <= seconds, used=max(more, 0) / seconds)
 
 
 def within(limit: float, work: str, ours: float, baseline: float, unit: str, of: str) -> Goal:
     """Ours stays within a limit of its own; the baseline stands beside it for comparison."""
-    return Goal(work, ours, baseline, unit, of, f"at most {limit:,g} {unit}".strip(), ours <= limit, ours / limit)
+    ratio = ours / baseline if unit else None
+    told = f"at most {limit:,g} {unit}".strip()
+    return Goal(work, ours, baseline, unit, of, ratio, told, ours <= limit, ours / limit)
 
 
 def told_only(work: str, ours: Figure | float, baseline: Figure | float, of: str) -> Goal:
     """A row without a goal."""
-    return Goal(work, _seconds(ours), _seconds(baseline), "s", of)
+    return Goal(work, _seconds(ours), _seconds(baseline), "s", of, _compared(truediv, ours, baseline))
 
 
 def failed(work: str, of: str, goal: str) -> Goal:
     """The row of a work that did not come to its end."""
-    return Goal(work, None, None, "s", of, goal, is_met=False)
+    return Goal(work, None, None, "s", of, goal=goal, is_met=False)
 
 
 def _seconds(figure: Figure | float) -> float:
     return figure if isinstance(figure, float | int) else figure.seconds
+
+
+def _compared(how: Callable[[float, float], float], ours: Figure | float, baseline: Figure | float) -> float:
+    """Turn by turn where both did equally many, in which case they took turns; else one median with the other."""
+    if isinstance(ours, float | int) or isinstance(baseline, float | int) or len(ours.runs) != len(baseline.runs):
+        return how(_seconds(ours), _seconds(baseline))
+    return statistics.median(map(how, ours.runs, baseline.runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,7 @@ def document(machine: dict[str, Any], sections: dict[str, Section], **further: A
     return {
         "machine": machine,
         **further,
-        "goals": [goal._asdict() | {"ratio": goal.ratio} for section in sections.values() for goal in section.goals],
+        "goals": [goal._asdict() for section in sections.values() for goal in section.goals],
         "sections": {
             name: {
                 "title": section.title,

@@ -40,6 +40,22 @@ def test_ratios_are_ours_over_the_baselines() -> None:
     assert line == "| w | 2.00 s | 4,000 s, the nested loop | 1/2,000 | at most 1/1,000 | yes |"
 
 
+def in_turns(*seconds: float) -> Figure:
+    return figure("a work", [Measured(one, one, 100) for one in seconds])
+
+
+def test_turns_are_compared_one_by_one_for_a_machine_may_slow_down() -> None:
+    ours, baseline = in_turns(2, 2, 6, 6), in_turns(1, 1, 1, 3)  # the medians alone would be 4 times
+    goal = at_most(2, "w", ours, baseline, "b")
+    assert (goal.ours, goal.baseline, goal.ratio, goal.is_met) == (4, 1, 2, True)
+    more = at_most_more(1, "w", in_turns(2, 7, 7), in_turns(1, 6, 2), "b")
+    assert (more.is_met, more.used) == (True, 1)
+
+
+def test_works_that_took_no_turns_are_compared_by_their_medians() -> None:
+    assert told_only("w", in_turns(4, 6, 8), in_turns(1, 2), "b").ratio == 4
+
+
 def test_growth_in_proportion_is_one() -> None:
     assert growth([10, 100, 1000], [2, 20, 200]) == pytest.approx(1)
     assert growth([10, 100, 1000], [1, 100, 10_000]) == pytest.approx(2)
