@@ -2,7 +2,8 @@
 
 The yardstick of the first two is the bare calls: those that such a sync made (the simulated services keep a log),
 made once more by httpx, one after the other, at the same pace and with nothing done with the answers. That pace is the
-one that Givebutter allows. How a sync grows with what changed is measured at full speed, where nothing waits.
+one that Givebutter allows. Loading libraries counts for neither. How a sync grows with what changed is measured at full
+speed, where nothing waits.
 
     python -m bench --only syncs
 """
@@ -15,9 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+# What a sync loads on its way, about a second's worth. Loading the code location is measured in `starting`.
+import alembic.migration  # noqa: F401
+import email_validator  # noqa: F401
+import nicknames  # noqa: F401
 import orjson
+import phonenumbers  # noqa: F401
+import pyarrow as pa  # noqa: F401
+import pyrate_limiter  # noqa: F401
+import splink  # noqa: F401
+import stamina  # noqa: F401
 
-import mentor_pipeline.definitions  # noqa: F401 - loading it is measured in `starting`
+import mentor_pipeline.definitions  # noqa: F401
 from bench.installation import installation, settings_of, sync, variables
 from bench.measuring import Figure, say, side_by_side
 from bench.report import Chart, Section, at_most, at_most_more, how, told_only
