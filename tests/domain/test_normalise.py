@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import phonenumbers
 import polars as pl
 import pytest
@@ -9,14 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mentor_pipeline.domain.normalise import (
+    Phone,
     clean_text,
     comparable_mn_id,
     comparable_mn_ids,
+    email_by_library,
     emails,
     is_school_email,
     normalise_email,
     normalise_mn_id,
     normalise_phone,
+    phone_by_library,
     phones,
 )
 from tests.domain.generated import SIGNUPS, tables_of_world
@@ -32,6 +37,7 @@ EXAMPLES = sorted(
     }
 )
 """Every kind of number of every region, as phonenumbers itself gives it."""
+US_EXAMPLES = [e164[2:] for e164 in EXAMPLES if e164.startswith("+1") and len(e164) == 12]
 
 
 # -- phones ------------------------------------------------------------------------------------------------------------
@@ -71,6 +77,7 @@ def test_the_ranges_kept_free_for_fiction_pass():
         "cell: 706-555-0142",
         "7065550142.0",
         "17065550142.0",
+        "(706) 555-0142.0",
         "706-555-0142 or 706-555-0199",
         "7065550142 7065550199",
         "7065550142/7065550199",
@@ -193,6 +200,11 @@ def test_what_was_read_reads_as_itself(typed: str | None):
     assert normalise_phone(e164).e164 == e164
 
 
+@pytest.mark.parametrize("typed", ["706.555.0000", "(706) 555.0000", "+1(706)555.0000", "706 555.0000", "706555.0000"])
+def test_a_number_that_ends_in_zeros_is_no_sum_of_a_spreadsheet(typed: str):
+    assert normalise_phone(typed).e164 == phone_by_library(typed).e164 == "+17065550000"
+
+
 # -- e-mails -----------------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +284,67 @@ def test_an_address_reads_as_itself(typed: str | None):
 )
 def test_a_school_address_is_on_a_school_domain_or_below(address: str, is_school: bool):
     assert is_school_email(address, ["Uga.edu"]) == is_school
+
+
+# -- the libraries' own reading ----------------------------------------------------------------------------------------
+
+
+def _damaged(chance: random.Random, text: str, extra: str) -> str:
+    """The text with up to two characters left out, put in or replaced."""
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        at = chance.randrange(len(text) + 1)
+        text = text[:at] + chance.choice(("", chance.choice(extra))) + text[at + chance.choice((0, 1)) :]
+    return text
+
+
+def _a_phone(chance: random.Random) -> str:
+    digits = chance.choice(("".join(chance.choices("0123456789", k=10)), chance.choice(US_EXAMPLES)))
+    mark = chance.choice(("", "", "-", " ", "."))
+    area = chance.choice((f"{digits[:3]}{mark}", f"({digits[:3]}) ", f"({digits[:3]})"))
+    country = chance.choice(("", "", "", "1", "+1", "1-", "+1 ", "011 ", "+"))
+    typed = f"{country}{area}{digits[3:6]}{mark}{digits[6:]}"
+    return _damaged(chance, typed, "0123456789-. ()+/x,;:*#e\n\x00\u0660\u2011\uff12")
+
+
+def _an_address(chance: random.Random) -> str:
+    def word(longest: int) -> str:
+        return "".join(chance.choices("abcxyzQZ019", k=chance.randint(1, longest)))
+
+    local = chance.choice(("", ".", "_", "+", "-")).join(word(9) for _ in range(chance.randint(1, 3)))
+    local *= chance.choice((1,) * 20 + (4, 8, 12))
+    ending = chance.choice(
+        ("com", "com", "edu", "org", "co", "c", "local", "test", "invalid", "arpa", "onion", "x9", "xn--p1ai")
+    )
+    domain = ".".join([*(word(8) for _ in range(chance.randint(1, 3))), ending])
+    return _damaged(chance, f"{local}@{domain}", "abz.-_+@ '\"<>,\n\x00éÖß\u0130\u200b\u212a\ufb01\uff19")
+
+
+PARTS, IN_A_PART = 10, 100_000
+"""A million of each."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(PARTS))
+def test_a_hundred_thousand_phones_are_read_as_the_library_reads_them(seed: int):
+    chance = random.Random(seed)  # noqa: S311 - the same values every time
+    typed = [_a_phone(chance) for _ in range(IN_A_PART)]
+    read = [phone_by_library(trimmed) if (trimmed := clean_text(text)) else Phone(None) for text in typed]
+    assert list(map(normalise_phone, typed)) == read
+    assert phones(pl.Series(typed)).to_list() == [phone.e164 for phone in read]
+    assert len({phone.e164 for phone in read}) > IN_A_PART / 4
+    assert sum(phone.e164 is None for phone in read) > IN_A_PART / 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(PARTS))
+def test_a_hundred_thousand_addresses_are_read_as_the_library_reads_them(seed: int):
+    chance = random.Random(seed)  # noqa: S311 - the same values every time
+    typed = [_an_address(chance) for _ in range(IN_A_PART)]
+    read = [email_by_library(trimmed) if (trimmed := clean_text(text)) else None for text in typed]
+    assert list(map(normalise_email, typed)) == read
+    assert emails(pl.Series(typed)).to_list() == read
+    assert len(set(read)) > IN_A_PART / 4
+    assert sum(address is None for address in read) > IN_A_PART / 10
 
 
 # -- mentor ids --------------------------------------------------------------------------------------------------------
