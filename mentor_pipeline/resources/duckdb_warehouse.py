@@ -113,13 +113,11 @@ class DuckDBSession(Session):
         return self._stored[table]
 
     def _columns(self, table: str) -> list[str]:
-        # A tenth of the time that `information_schema` takes.
-        own = "database_name = current_database() AND schema_name = current_schema()"
-        found = self._connection.execute(f"SELECT 1 FROM duckdb_tables() WHERE {own} AND table_name = $1", [table])
-        if not found.fetchall():
+        try:
+            # A fifth of the time that DuckDB's catalogue takes, and unlike a query it breaks off no transaction.
+            return list(self._connection.table(table).columns)
+        except duckdb.CatalogException:
             return []
-        columns = self._connection.execute("SELECT name FROM pragma_table_info($1) ORDER BY cid", [quoted(table)])
-        return [name for (name,) in columns.fetchall()]
 
     @contextmanager
     def staged(self, spec: Table, frame: pl.DataFrame) -> Iterator[str]:  # noqa: ARG002 - DuckDB casts by itself
