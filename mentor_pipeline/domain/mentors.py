@@ -293,4 +293,4 @@ def _with_tags(mentors: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
     """Givebutter's tags united with ours; a tag of ours that no longer holds is not kept on (R6)."""
     ours = pl.lit(sorted(owned_tags(program)), dtype=pl.List(pl.String))
     foreign = pl.col("gb_tags").fill_null(pl.lit([], dtype=pl.List(pl.String))).list.set_difference(ours)
-    return mentors.with_columns(tags=foreign.list.set_union("own_tags").list.sort())
+    return mentors.with_columns(tags=foreign.list.set_union("own_tags").list.eval(pl.element().sort()))

@@ -397,7 +397,7 @@ def _contacts_records(contacts: pl.DataFrame, blocks: pl.DataFrame, preferred: s
     box = _mailboxes(email)
     return (
         near.join(of_names, on=["first_name", "last_name", "preferred"], nulls_equal=True)
-        .with_columns(emails=pl.col("emails").list.eval(email.filter(box.is_not_null())).list.unique().list.sort())
+        .with_columns(emails=pl.col("emails").list.eval(email.filter(box.is_not_null()).unique().sort()))
         .select(
             "given",
             "firsts",
@@ -406,7 +406,7 @@ def _contacts_records(contacts: pl.DataFrame, blocks: pl.DataFrame, preferred: s
             "last_words",
             pl.col("emails").fill_null([]),
             pl.col("emails").list.eval(box).fill_null([]).alias("mailboxes"),
-            pl.col("phones").list.unique().list.sort().fill_null([]),
+            pl.col("phones").list.eval(pl.element().unique().sort()).fill_null([]),
             "blocks",
             unique_id=pl.col("contact_id").cast(pl.String),
             has_old_id=pl.col("external_id").fill_null("") != "",
@@ -498,7 +498,7 @@ def probabilities(
     from splink import DuckDBAPI, Linker
 
     logging.getLogger("splink").setLevel(logging.ERROR)
-    with duckdb.connect(":memory:", config={"threads": 1, "autoinstall_known_extensions": False}) as connection:
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
         backend = DuckDBAPI(connection)
         inputs = [
             backend.register(table, dataset_display_name=f"people_{number}") for number, table in enumerate(tables)

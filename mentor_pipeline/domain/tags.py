@@ -24,6 +24,8 @@ CONTACT_COLUMNS: Final = ("contact_id", "tags", "archived_at", "missing_since")
 """Columns of `raw_gb_full_contacts` that the plan reads."""
 
 _NO_TAGS: Final = pl.lit([], dtype=pl.List(pl.String))
+_SORTED: Final = pl.element().sort()
+"""Within `list.eval`: `list.sort` takes eighty times as long, a second for 49,000 lists."""
 
 
 def tag_changes(mentors: pl.DataFrame, contacts: pl.DataFrame, program: ProgramYear) -> pl.DataFrame:
@@ -49,10 +51,10 @@ def tag_changes(mentors: pl.DataFrame, contacts: pl.DataFrame, program: ProgramY
     ).select("mn_id", pl.col("statuses").fill_null(_NO_TAGS), contact_id="gb_contact_id")
     return (
         linked.join(there.select("contact_id", pl.col("tags").fill_null(_NO_TAGS)), on="contact_id")
-        .with_columns(holding=pl.col("statuses").list.set_intersection(ours).list.sort())
+        .with_columns(holding=pl.col("statuses").list.set_intersection(ours).list.eval(_SORTED))
         .with_columns(
-            add=pl.col("holding").list.set_difference("tags").list.sort(),
-            remove=pl.col("tags").list.set_intersection(ours).list.set_difference("holding").list.sort(),
+            add=pl.col("holding").list.set_difference("tags").list.eval(_SORTED),
+            remove=pl.col("tags").list.set_intersection(ours).list.set_difference("holding").list.eval(_SORTED),
         )
         .filter(pl.col("add").list.len() + pl.col("remove").list.len() > 0)
         .select(
@@ -97,7 +99,10 @@ def tags_told_by_log(log: pl.DataFrame, known: pl.DataFrame, full_read_at: datet
         schema={"contact_id": pl.Int64, "tags": pl.List(pl.String), "at": pl.Datetime("us", "UTC")},
         orient="row",
     )
-    before = known.select("contact_id", before=pl.col("tags").fill_null(_NO_TAGS).list.sort())
+    before = pl.col("tags_right").fill_null(_NO_TAGS).list.eval(_SORTED)
     return (
-        told.join(before, on="contact_id").filter(pl.col("tags") != pl.col("before")).drop("before").sort("contact_id")
+        told.join(known.select("contact_id", "tags"), on="contact_id")
+        .filter(pl.col("tags") != before)
+        .select(told.columns)
+        .sort("contact_id")
     )
