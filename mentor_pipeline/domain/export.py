@@ -16,6 +16,7 @@ import polars as pl
 from mentor_pipeline.domain import preflight
 from mentor_pipeline.domain.changes import readable, sent_fields
 from mentor_pipeline.domain.contact_pages import contact_and_page, with_page
+from mentor_pipeline.domain.decisions import CONTACT_CONFLICTS
 from mentor_pipeline.domain.failures_csv import PROBLEM_TYPE
 from mentor_pipeline.domain.findings import Problem, problem_rows
 from mentor_pipeline.domain.import_cells import (
@@ -228,20 +229,19 @@ def _held_by_rule(mentors: pl.DataFrame, conflicts: pl.DataFrame, program: Progr
     account = program.givebutter.account_id
     mentors = mentors.join(_in_question(conflicts, account), on="mn_id", how="left", maintain_order="left")
     between = pl.col("in question").fill_null("no contact that is still there")
+    way = (
+        pl.when("is skipped")
+        .then(pl.format("its conflict was skipped: `mentor-pipeline edit {} gb_contact_id VALUE` says whose", "mn_id"))
+        .otherwise(pl.lit("decide the conflict (`mentor-pipeline conflicts list`)"))
+    )
     holds: dict[str, tuple[pl.Expr, pl.Expr]] = {
         "contact_conflict": (
             status == "conflict",
-            pl.format(
-                "Which contact is theirs is not decided ({}): decide the conflict (`mentor-pipeline conflicts list`).",
-                between,
-            ),
+            pl.format("Which contact is theirs is not decided ({}): {}.", between, way),
         ),
         "shared_contact": (
             status == "shared",
-            pl.format(
-                "Another mentor claims the same contact ({}): decide whose it is (`mentor-pipeline conflicts list`).",
-                between,
-            ),
+            pl.format("Another mentor claims the same contact ({}): {}.", between, way),
         ),
         "stale_contact": (
             status == "stale",
@@ -283,13 +283,18 @@ def _held_by_rule(mentors: pl.DataFrame, conflicts: pl.DataFrame, program: Progr
 
 
 def _in_question(conflicts: pl.DataFrame, account_id: int | None) -> pl.DataFrame:
-    """mn_id and `in question`: the contacts between which a person has to choose, with links."""
-    pending = conflicts.filter(
-        pl.col("status") == "pending", pl.col("conflict_type").is_in(["contact_selection", "external_id_collision"])
-    )
+    """mn_id, `in question` (the contacts between which a person has to choose, with links) and `is skipped`."""
+    is_skipped = pl.col("status") == "skipped"
+    open_ones = conflicts.filter(
+        (pl.col("status") == "pending") | is_skipped, pl.col("conflict_type").is_in(CONTACT_CONFLICTS)
+    ).filter(~is_skipped | is_skipped.all().over("mn_id"))
     # An option is a contact, or words about one (`release 7`).
     options = (
-        pending.select("mn_id", contact_id=pl.col(option).str.json_path_match("$.value").str.extract(r"(\d+)$"))
+        open_ones.select(
+            "mn_id",
+            is_skipped.alias("is skipped"),
+            contact_id=pl.col(option).str.json_path_match("$.value").str.extract(r"(\d+)$"),
+        )
         for option in ("option_a", "option_b")
     )
     named = contact_and_page(pl.col("contact_id"), account_id)
@@ -298,7 +303,7 @@ def _in_question(conflicts: pl.DataFrame, account_id: int | None) -> pl.DataFram
         .drop_nulls("contact_id")
         .unique(maintain_order=True)
         .group_by("mn_id", maintain_order=True)
-        .agg(named.str.join(" or ").alias("in question"))
+        .agg(named.str.join(" or ").alias("in question"), pl.col("is skipped").first())
     )
 
 

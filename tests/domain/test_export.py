@@ -170,6 +170,13 @@ class TestWhoIsHeld:
             (undecided("contact_selection", 7, "none"), "(contact 7)"),
             (undecided("phone_mismatch", 7, 8), "(no contact that is still there)"),
             (undecided("contact_selection", 7, 8, "resolved"), "(no contact that is still there)"),
+            (undecided("contact_selection", 7, 8), "decide the conflict"),
+            (undecided("contact_selection", 7, 8, "skipped"), "(contact 7 or contact 8): its conflict was skipped"),
+            (undecided("contact_selection", 7, 8, "skipped"), "`mentor-pipeline edit 0042 gb_contact_id VALUE`"),
+            (
+                together(undecided("contact_selection", 7, 8, "skipped"), undecided("contact_selection", 8, 9)),
+                "(contact 8 or contact 9): decide",
+            ),
         ):
             assert says in built(waiting, conflicts=conflict).held["detail"][0]
 
