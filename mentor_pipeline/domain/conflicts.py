@@ -153,7 +153,10 @@ def decision_action(
             wanted, or impossible.
     """
     if conflict is None:
-        msg = f"There is no conflict {conflict_id}. Nothing was written. `conflicts list` shows those that are pending."
+        msg = (
+            f"There is no conflict that {conflict_id!r} alone means (its id, or six characters of it at least). "
+            "Nothing was written. `mentor-pipeline conflicts list` shows those that are pending."
+        )
         raise DecisionRefusedError(msg)
     _refuse_unless_pending(conflict)
     if decision not in DECISIONS:

@@ -1,7 +1,8 @@
 """Deciding conflicts in a spreadsheet: a CSV with a row a conflict goes out, and comes back with decisions in it.
 
-Only the columns `conflict_id`, `decision`, `custom_value` and `note` are read back; the others are there to decide by,
-and may be changed or deleted. What becomes of the decisions is judged in `decisions`.
+Only the columns `conflict_id`, `decision`, `custom_value` and `note` are read back, and `mn_id`, by which rows are
+noticed whose cells were mixed up; the others are there to decide by, and may be changed or deleted. What becomes of the
+decisions is judged in `decisions`.
 """
 
 from __future__ import annotations
@@ -135,10 +136,11 @@ def read_decisions(path: Path) -> list[Decision]:
             continue
         if conflict_id is None or choice is None:
             lack = "conflict_id" if conflict_id is None else "decision"
-            whose = " ".join(filter(None, (clean_text(row.get(name, "")) for name in _WHOSE)))
-            what = f"row {sheet.numbers[number]}{f' (mentor {whose})' if whose else ''} has no {lack}"
+            about = " ".join(filter(None, (clean_text(row.get(name, "")) for name in _WHOSE)))
+            what = f"row {sheet.numbers[number]}{f' (mentor {about})' if about else ''} has no {lack}"
             raise refusal(path.name, what, "Nothing was decided. Complete the row, or empty it.")
-        found.append(Decision(conflict_id, choice.casefold(), custom, note, sheet.numbers[number]))
+        whose = clean_text(row.get("mn_id", ""))
+        found.append(Decision(conflict_id, choice.casefold(), custom, note, sheet.numbers[number], whose))
     return found
 
 

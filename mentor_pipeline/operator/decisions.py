@@ -19,7 +19,7 @@ from mentor_pipeline.domain.edits import CONTACT, NOTHING, read_value
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.errors import DecisionRefusedError, MentorPipelineError
-from mentor_pipeline.operator.reports import CONFLICT_TYPES, present_id, refuse_unknown
+from mentor_pipeline.operator.reports import CONFLICT_TYPES, SHORTEST_CONFLICT_ID, present_id, refuse_unknown
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from mentor_pipeline.settings import ProgramYear
 
 ACTIONS: Final = "operator_actions"
-_SHORTEST_ID: Final = 6
-"""Characters of a conflict's id, behind `conflict-`, that must be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Decision:
         custom_value: the value for custom, as typed.
         note: further words.
         row: where it stands in a spreadsheet, whose header is row 1; None when it comes from none.
+        mn_id: whose the spreadsheet says that the conflict is; None where it says nothing.
     """
 
     conflict_id: str
@@ -51,6 +50,7 @@ class Decision:
     custom_value: str | None = None
     note: str | None = None
     row: int | None = None
+    mn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,7 @@ class Desk:
                 self._whose[decided.contact_id] = mn_id
         self._edited = {(row["mn_id"], row["field_name"]): row["value"] for row in edits(actions).iter_rows(named=True)}
         self._decided_here: set[str] = set()
+        self._taken_here: dict[int, int | None] = {}
 
     def judge(self, wishes: Iterable[Wish], *, again: bool = False) -> list[Ruling]:
         """Rule on each wish, in their order.
@@ -156,13 +157,15 @@ class Desk:
             if conflict and conflict["id"] in self._decided_here:
                 msg = f"Conflict {conflict['id']} is decided twice here. Decide it once; nothing was written."
                 raise DecisionRefusedError(msg)
+            if conflict and wish.mn_id is not None:
+                self._refuse_another_mentor(conflict, wish.mn_id)
             action = decision_action(
                 wish.conflict_id, conflict, wish.choice, wish.custom_value, check_custom=self._custom_value
             )
             value = orjson.loads(action["value"])
             words = f"{wish.choice}: {self._in_words(value, conflict or {}, wish.choice)}"
             if action["field"] in CONTACT_CONFLICTS and str(value["value"]).isdecimal():
-                self._take(int(value["value"]), action["mn_id"])
+                self._take(int(value["value"]), action["mn_id"], wish.row)
         except DecisionRefusedError as error:
             return self._ruling(wish, "refused", mn_id, about, str(error))
         self._decided_here.add(action["target_id"])
@@ -211,7 +214,7 @@ class Desk:
     def _conflict(self, asked: str) -> dict[str, Any] | None:
         """The one conflict whose id is, or begins with, what was asked for."""
         begins = asked.strip().removeprefix("conflict-")
-        if len(begins) < _SHORTEST_ID:  # a slip of the finger is not to decide something else
+        if len(begins) < SHORTEST_CONFLICT_ID:  # a slip of the finger is not to decide something else
             return None
         found = self._conflicts.filter(pl.col("id").str.starts_with(f"conflict-{begins}"))
         return found.row(0, named=True) if found.height == 1 else None
@@ -239,7 +242,21 @@ class Desk:
             raise DecisionRefusedError(msg)
         return NOTHING if value is None else value
 
-    def _take(self, contact_id: int, mn_id: str) -> None:
+    def _refuse_another_mentor(self, conflict: Mapping[str, Any], told: str) -> None:
+        """Refuse a row of a spreadsheet whose cells are of two conflicts, as after sorting some columns only."""
+        try:
+            whose = present_id(told, self._mentors, self._aliases, self._program)
+        except MentorPipelineError:
+            whose = ""
+        if whose != conflict["mn_id"]:
+            msg = (
+                f"The row says mentor {told}, but its conflict is that of mentor {conflict['mn_id']}, "
+                f"{self._names.get(conflict['mn_id'])}: were only some of the columns sorted? Nothing was written. "
+                "Export the sheet anew, and decide there."
+            )
+            raise DecisionRefusedError(msg)
+
+    def _take(self, contact_id: int, mn_id: str, row: int | None = None) -> None:
         """Note that a contact is a mentor's from now on.
 
         Raises:
@@ -251,6 +268,7 @@ class Desk:
             msg = f"Contact {contact_id} cannot be mentor {mn_id}'s: {why}. Nothing was written."
             raise DecisionRefusedError(msg)
         self._whose[contact_id] = mn_id
+        self._taken_here[contact_id] = row
 
     def _why_not(self, contact_id: int, contact: Mapping[str, Any] | None, mn_id: str) -> str | None:
         if contact is None:
@@ -263,12 +281,18 @@ class Desk:
         if carrier is not None and carrier != mn_id:
             return f"it carries the External ID of mentor {carrier}, {self._names.get(carrier)}"
         owner = self._whose.get(contact_id, mn_id)
-        if owner != mn_id:
-            return (
-                f"it is mentor {owner}'s, {self._names.get(owner)}; if that is wrong, first "
-                f"`mentor-pipeline edit {owner} gb_contact_id none`"
-            )
-        return None
+        return None if owner == mn_id else self._given(contact_id, owner)
+
+    def _given(self, contact_id: int, owner: str) -> str:
+        """That a contact is another mentor's, and what to do."""
+        if contact_id in self._taken_here:
+            row = self._taken_here[contact_id]
+            given = f"row {row} gives it" if row is not None else "it is given here"
+            return f"{given} to mentor {owner}, {self._names.get(owner)}; choose another for one of the two"
+        return (
+            f"it is mentor {owner}'s, {self._names.get(owner)}; if that is wrong, first "
+            f"`mentor-pipeline edit {owner} gb_contact_id none`"
+        )
 
     def _in_words(self, value: Mapping[str, Any], conflict: Mapping[str, Any], choice: str) -> str:
         """What a decision means, for people."""

@@ -22,6 +22,7 @@ from mentor_pipeline.domain.import_format import CONTACT_ID
 from mentor_pipeline.domain.normalise import (
     clean_text,
     comparable_mn_id,
+    comparable_mn_ids,
     normalise_email,
     normalise_mn_id,
     normalise_phone,
@@ -96,6 +97,8 @@ _ENDS: Final = {
     "interrupted": "It was interrupted.",
     "failed": "It failed and did not say why; Dagster's UI has more.",
 }
+SHORTEST_CONFLICT_ID: Final = 6
+"""Characters of a conflict's id, behind `conflict-`, that must be given."""
 _SHORTEST_RUN: Final = 4
 _SHORTEST_ID: Final = 3
 _SHORTEST_WORD: Final = 2
@@ -729,15 +732,25 @@ def conflict(warehouse: Warehouse, program: ProgramYear, conflict_id: str) -> di
 
     Raises:
         NothingSyncedError: no mentor is known yet.
-        MentorPipelineError: none or several begin so.
+        MentorPipelineError: none or several begin so, or it is too short; one that is a mentor's id names theirs.
     """
     rows, names = _stored_conflicts(warehouse, program)
-    wanted = conflict_id if conflict_id.startswith("conflict-") else f"conflict-{conflict_id}"
-    found = rows.filter(pl.col("id").str.starts_with(wanted)).join(names, on="mn_id", how="left")
-    if found.height == 1:
+    begins = conflict_id.strip().removeprefix("conflict-")
+    found = rows.filter(pl.col("id").str.starts_with(f"conflict-{begins}")).join(names, on="mn_id", how="left")
+    is_long_enough = len(begins) >= SHORTEST_CONFLICT_ID
+    if found.height == 1 and is_long_enough:
         return _conflict(found.row(0, named=True))
     what = "No conflict has" if found.is_empty() else f"{found.height} conflicts begin with"
-    msg = f"{what} the id {conflict_id!r}. `mentor-pipeline conflicts list --status all` shows them all."
+    said = (
+        f"{what} the id {conflict_id!r}."
+        if is_long_enough
+        else f"{conflict_id!r} is too short for a conflict's id: {SHORTEST_CONFLICT_ID} characters of it at least."
+    )
+    mn_id = normalise_mn_id(conflict_id, program.mn_id_prefix)
+    theirs = rows.filter(pl.col("status") == "pending", comparable_mn_ids("mn_id") == comparable_mn_id(mn_id or ""))
+    if theirs.height:
+        said += f" Mentor {theirs['mn_id'][0]} has {', '.join(theirs['id'].sort())}."
+    msg = f"{said} `mentor-pipeline conflicts list --status all` shows them all."
     raise MentorPipelineError(msg)
 
 

@@ -185,7 +185,7 @@ class TestDecision:
             decision_action(pending["id"], pending, decision, value, check_custom=anything)
 
     def test_an_unknown_conflict_is_refused(self):
-        with pytest.raises(DecisionRefusedError, match="no conflict conflict-1"):
+        with pytest.raises(DecisionRefusedError, match="no conflict that 'conflict-1' alone means"):
             decision_action("conflict-1", None, "a", check_custom=anything)
 
     @pytest.mark.parametrize("first", ["a", "skip"])

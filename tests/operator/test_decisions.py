@@ -166,7 +166,30 @@ def test_what_cannot_be_is_refused_with_the_reason(desk_of: Any, decision: Decis
 def test_one_contact_cannot_be_given_to_two_mentors_at_once(desk_of: Any) -> None:
     first, second = desk_of().judge([Decision(id_of(SELECTION), "a"), Edit("0003", "gb_contact_id", str(A))])
     assert (first.state, second.state) == ("accepted", "refused")
-    assert "it is mentor 0001's" in second.words
+    assert "it is given here to mentor 0001" in second.words
+    assert "gb_contact_id none" not in second.words  # nothing is wrong with what was stored before
+
+
+def test_a_sheet_that_gives_one_contact_to_two_mentors_names_both_rows(desk_of: Any, warehouse: Warehouse) -> None:
+    other = conflict("0005", "contact_selection", B, THIRD)
+    warehouse.upsert("sync_conflicts", other)
+    wishes = [Decision(id_of(one), "custom", str(A), row=number) for number, one in ((2, SELECTION), (3, other))]
+    with pytest.raises(DecisionRefusedError) as refused:
+        refuse_if_any(desk_of().judge(wishes))
+    assert "row 3, contact_selection of mentor 0005" in str(refused.value)
+    assert "row 2 gives it to mentor 0001" in str(refused.value)
+
+
+@pytest.mark.parametrize("told", ["0002", "0999", "Maya"])
+def test_a_row_whose_cells_are_of_two_conflicts_is_refused(desk_of: Any, told: str) -> None:
+    (ruling,) = desk_of().judge([Decision(id_of(SELECTION), "a", row=2, mn_id=told)])
+    assert (ruling.state, ruling.action) == ("refused", None)
+    assert f"The row says mentor {told}, but its conflict is that of mentor 0001" in ruling.words
+
+
+@pytest.mark.parametrize("told", ["0001", "1", None])
+def test_a_row_whose_mentor_is_the_conflicts_is_taken(desk_of: Any, told: str | None) -> None:
+    assert desk_of().judge([Decision(id_of(SELECTION), "a", mn_id=told)])[0].state == "accepted"
 
 
 def test_one_conflict_is_decided_once_in_a_batch(desk_of: Any) -> None:

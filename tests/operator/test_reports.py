@@ -294,10 +294,13 @@ def test_one_conflict_by_its_id_or_how_that_begins(synced: Warehouse) -> None:
     assert reports.conflict(synced, program(), wanted["id"]) == wanted
     short = wanted["id"].removeprefix("conflict-")[:8]
     assert reports.conflict(synced, program(), short)["id"] == wanted["id"]
-    with pytest.raises(MentorPipelineError, match="No conflict has the id 'zz'"):
-        reports.conflict(synced, program(), "zz")
-    with pytest.raises(MentorPipelineError, match="3 conflicts begin with"):
-        reports.conflict(synced, program(), "conflict-")
+    with pytest.raises(MentorPipelineError, match="No conflict has the id 'zzzzzz'"):
+        reports.conflict(synced, program(), "zzzzzz")
+    for short in ("conflict-", wanted["id"].removeprefix("conflict-")[:5]):
+        with pytest.raises(MentorPipelineError, match="too short for a conflict's id: 6 characters"):
+            reports.conflict(synced, program(), short)
+    with pytest.raises(MentorPipelineError, match=f"Mentor 0042 has {wanted['id']}"):
+        reports.conflict(synced, program(), "42")
 
 
 # -- problems --------------------------------------------------------------------------------------------------------
