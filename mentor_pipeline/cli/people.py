@@ -13,6 +13,7 @@ from rich.text import Text
 from mentor_pipeline.cli import show, show_people
 from mentor_pipeline.cli.app import FAILED, By, Json, app, told
 from mentor_pipeline.cli.terminal import Terminal
+from mentor_pipeline.errors import MentorPipelineError
 
 if TYPE_CHECKING:
     from mentor_pipeline.cli.installation import Installation
@@ -242,12 +243,21 @@ def forget(
 
     here, terminal, now = installation(), Terminal(as_json=as_json), datetime.now(UTC)
     actor = acting(by)
-    if yes:
-        made = really_forget(here.warehouse, here.program, mn_id, now=now, by=actor)
-    else:
-        with here.warehouse.reading() as reader:
-            made = Forgetting.of(reader, here.program, mn_id, now)
-    files, backups = files_naming(made, here.settings), backups_known(here.settings)
+    try:
+        if yes:
+            made = really_forget(here.warehouse, here.program, mn_id, now=now, by=actor)
+        else:
+            with here.warehouse.reading() as reader:
+                made = Forgetting.of(reader, here.program, mn_id, now)
+        files, backups = files_naming(made, here.settings), backups_known(here.settings)
+    except KeyboardInterrupt:
+        if not yes:
+            raise
+        msg = (
+            f"Stopped by you. Whether it was done already, and what then remains in Jotform and Givebutter, tells "
+            f"`mentor-pipeline forget {mn_id}`."
+        )
+        raise MentorPipelineError(msg) from None
     remains = elsewhere(made, files, backups, here.settings)
     document = {
         "ok": True,

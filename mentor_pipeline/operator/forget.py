@@ -124,10 +124,7 @@ class Forgetting:
             ledger: the rows of `forgotten` of one person.
         """
         stored = _everything(reader)
-        sources: dict[str, list[str]] = {
-            table: ledger.filter(source_table=table)["source_id"].sort().to_list()
-            for table in (*FORM_TABLES.values(), MEMBERS, CONTACTS)
-        }
+        sources = _sources_in(ledger)
         person = _person_again(stored, ledger, sources[FORM_TABLES["signup"]])
         return cls._computed(stored, person, sources, ledger["forgotten_at"][0])
 
@@ -214,6 +211,14 @@ def forget_again(transaction: Transaction, ledger: pl.DataFrame) -> list[str]:
             made.carry_out(transaction)
             again.append(made.person.mn_id)
     return again
+
+
+def _sources_in(ledger: pl.DataFrame) -> dict[str, list[str]]:
+    """The rows of the two services that a ledger names, by table."""
+    return {
+        table: ledger.filter(source_table=table)["source_id"].sort().to_list()
+        for table in (*FORM_TABLES.values(), MEMBERS, CONTACTS)
+    }
 
 
 def ids_in(ledger: pl.DataFrame) -> list[str]:
@@ -335,10 +340,12 @@ def _nobody(ledger: pl.DataFrame, asked: str, wanted: str) -> str:
     if gone.is_empty():
         return f"No mentor of any year has the id {asked!r}. Nothing was changed."
     last = gone.sort("forgotten_at").row(-1, named=True)
-    return (
+    said = (
         f"Mentor {last['mn_id']} was forgotten on {last['forgotten_at']:%Y-%m-%d %H:%M} UTC by {last['forgotten_by']}; "
         "nothing more is stored of them. Nothing was changed."
     )
+    remains = _in_services(_sources_in(ledger.filter(forgotten_at=last["forgotten_at"])))
+    return "\n".join([said, *(f"- {line}" for line in remains)])
 
 
 # -- what -----------------------------------------------------------------------------------------------------------
@@ -588,6 +595,29 @@ def _named(files: Sequence[Path]) -> str:
     return f"; in the data folder these: {shown}" + (f", and {more} more" if more > 0 else "")
 
 
+def _in_services(sources: Mapping[str, Sequence[str]]) -> list[str]:
+    """What the two services keep, and what to do about it."""
+    lines = []
+    forms = [f"{table} {', '.join(ids)}" for table, ids in sources.items() if ids and table in FORM_TABLES.values()]
+    if forms:
+        lines.append(
+            f"Jotform keeps the submissions ({'; '.join(forms)}): only its owner may delete them. Delete them there. "
+            "They are not read in again either way."
+        )
+    if sources[MEMBERS]:
+        lines.append(
+            f"Givebutter keeps the campaign page (member {', '.join(sources[MEMBERS])}): donations hang on it. "
+            "Ask the person to unpublish it, or Givebutter to remove it."
+        )
+    if sources[CONTACTS]:
+        lines.append(
+            f"Givebutter keeps contact {', '.join(sources[CONTACTS])}: archive it there, or ask Givebutter to "
+            "delete it; receipts may have to be kept by law. Here only its number and External ID stay known, so that "
+            "no import is refused because of it."
+        )
+    return lines
+
+
 def elsewhere(made: Forgetting, files: Iterable[Path], backups: Sequence[Path], settings: Settings) -> list[str]:
     """What remains outside of the tables, why, and what to do about it, one line each.
 
@@ -597,26 +627,7 @@ def elsewhere(made: Forgetting, files: Iterable[Path], backups: Sequence[Path], 
         backups: see `backups_known`.
         settings: where Dagster's home is.
     """
-    lines = []
-    forms = [
-        f"{table} {', '.join(ids)}" for table, ids in made.sources.items() if ids and table in FORM_TABLES.values()
-    ]
-    if forms:
-        lines.append(
-            f"Jotform keeps the submissions ({'; '.join(forms)}): only its owner may delete them. Delete them there. "
-            "They are not read in again either way."
-        )
-    if made.sources[MEMBERS]:
-        lines.append(
-            f"Givebutter keeps the campaign page (member {', '.join(made.sources[MEMBERS])}): donations hang on it. "
-            "Ask the person to unpublish it, or Givebutter to remove it."
-        )
-    if made.sources[CONTACTS]:
-        lines.append(
-            f"Givebutter keeps contact {', '.join(made.sources[CONTACTS])}: archive it there, or ask Givebutter to "
-            "delete it; receipts may have to be kept by law. Here only its number and External ID stay known, so that "
-            "no import is refused because of it."
-        )
+    lines = _in_services(made.sources)
     lines += [f"The file {path} names them (or a namesake): delete it, or cut the lines out." for path in files]
     lines.append(
         f"Backups made before now hold them{_named(backups)}. Delete these. A restore in this data folder forgets the "

@@ -197,8 +197,11 @@ def test_it_is_kept_who_was_forgotten_when_and_by_whom_and_nobody_twice(stored: 
         ("raw_mn_signups", "601"),
     ]  # fmt: skip
     for asked in ("42", "999001"):
-        with pytest.raises(MentorPipelineError, match="was forgotten on 2025-10-01 12:00 UTC by Ada"):
+        with pytest.raises(MentorPipelineError, match="was forgotten on 2025-10-01 12:00 UTC by Ada") as told:
             forget(stored, program(), asked, now=NOW, by="Ben")
+        # For who was interrupted when it was told the first time.
+        assert "Jotform keeps the submissions (raw_mn_signups 600, 600042, 601;" in str(told.value)
+        assert "Givebutter keeps contact 7, 8" in str(told.value)
     # Who had the id in another year is meant only where that year is.
     made = forget(stored, program(year=LAST - 1, event_date=f"{LAST - 1}-11-09"), "42", now=NOW, by="Ben")
     assert (set(made.person.ids), made.person.full_name) == ({LAST - 1}, "Zed Zander")
