@@ -443,6 +443,9 @@ class _RunLog:
             self._add_failure(step, event)
         elif kind is dg.DagsterEventType.RESOURCE_INIT_FAILURE:
             self._add_failure("before the first step", event)
+        elif kind is dg.DagsterEventType.RUN_FAILURE:
+            error = event.job_failure_data.error
+            self._is_interrupted |= error is not None and error.cls_name == _INTERRUPTED  # outside of any step
 
     def progress(self) -> Progress:
         """Where the run is."""

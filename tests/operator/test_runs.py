@@ -169,6 +169,20 @@ def test_an_interrupted_run_ends_as_a_run_that_was_stopped(settings: Settings, d
     assert logged["status"] == "failed"
 
 
+def test_a_run_that_is_interrupted_before_its_first_step_was_stopped_too(settings: Settings, data_dir: Path) -> None:
+    class Stopped(dg.ConfigurableResource):  # type: ignore[type-arg] - it gives nothing
+        def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    @dg.asset
+    def merge_base(stopped: Stopped) -> None: ...
+
+    definitions = dg.Definitions.merge(built(data_dir, merge_base), dg.Definitions(resources={"stopped": Stopped()}))
+    outcome = run_job("rebuild", settings, by="Ada", definitions=definitions)
+    assert (outcome.is_interrupted, outcome.success, outcome.failures) == (True, False, ())
+    assert [step.status for step in outcome.steps] == ["not_run"]
+
+
 def test_the_progress_is_told_while_the_run_goes_on(settings: Settings, data_dir: Path) -> None:
     seen: list[Progress] = []
     run_job("rebuild", settings, by="Ada", watch=seen.append, definitions=built(data_dir, mentors))
