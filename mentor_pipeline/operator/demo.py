@@ -21,7 +21,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from mentor_pipeline.errors import ConfigError, MentorPipelineError, WarehouseBusyError
-from mentor_pipeline.operator.folders import private_files, private_folder, shut
+from mentor_pipeline.operator.folders import ALERT_FILES, private_files, private_folder, shut
 from mentor_pipeline.operator.runs import DEMO_MARKER, environment, run_inbox, run_job
 from mentor_pipeline.operator.services import Services, WorldSize, simulated
 from mentor_pipeline.resources.open_warehouse import open_warehouse
@@ -52,8 +52,8 @@ LOCK: Final = ".demo.lock"
 BY: Final = "demo"
 
 _OWN: Final = (
-    "mentors.duckdb", "mentors.duckdb.wal", LOCK_NAME, HOLDER_NAME, "inbox", "exports", "dagster_home", "alerts.log",
-    WORLD_NAME, SERVICES_NAME,
+    "mentors.duckdb", "mentors.duckdb.wal", LOCK_NAME, HOLDER_NAME, "inbox", "exports", "dagster_home", WORLD_NAME,
+    SERVICES_NAME, *ALERT_FILES,
 )  # fmt: skip
 _REFUSED_SHOWN: Final = 20
 _UNITS_A_MB: Final = 1024 * 1024 if sys.platform == "darwin" else 1024

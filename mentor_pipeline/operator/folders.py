@@ -27,9 +27,11 @@ _AS_MADE: Final = (PRIVATE, 0o755, 0o775)
 """The rights of a folder of which nobody said who may look into it: ours, and those that systems give by default."""
 _OTHERS: Final = 0o077
 _UMASK: Final = 0o077
+ALERT_FILES: Final = ("alerts.log", "alerts.log.1", "alerts-outbox.json", "alerts-outbox.new", "alerts.lock")
+"""What the notifier writes into a data folder."""
 _OURS: Final = (
-    "inbox", "exports", "backups", "dagster_home", "check-ins", "demo", "alerts.log", "mentor-pipeline-errors.log",
-    "world.json.gz", ".demo", ".services.json", LOCK_NAME, HOLDER_NAME,
+    "inbox", "exports", "backups", "dagster_home", "check-ins", "demo", *ALERT_FILES,
+    "mentor-pipeline-errors.log", "world.json.gz", ".demo", ".services.json", LOCK_NAME, HOLDER_NAME,
 )  # fmt: skip
 """What lies in a data folder, besides the database."""
 _ACCESS_LIST: Final = "system.posix_acl_access"

@@ -1,16 +1,18 @@
 """Where alerts go: a log of their own, Dagster's log, and a chat channel and mailboxes if they are set.
 
 An `Alert` says what happened and what to do; the `Notifier` hands it over. The alert log in the data folder comes
-first, so that a webhook or a mail server that fails loses nothing, and what failed is told there too. What is worth an
-alert is decided in `sensors`. The addresses of webhook and mail server are secrets: whoever has them can post.
+first, and what failed is told there too. What a webhook or a mail server did not take waits in an outbox beside it, for
+each of them by itself, and is handed over late, in one message, when that works again. What is worth an alert is
+decided in `sensors`. The addresses of webhook and mail server are secrets: whoever has them can post.
 """
 
 import html
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
-from pydantic import Field
+from filelock import FileLock
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import AlertLostError
@@ -36,10 +39,25 @@ _ONE_TRY: Final = timedelta(seconds=2)
 _ONE_ANSWER: Final = timedelta(seconds=4)
 """Mail servers may let a stranger wait before they greet."""
 _ALL_TRIES: Final = timedelta(seconds=8)
-"""A sensor has a minute for a tick, in which it may have five alerts to hand over."""
+"""A sensor has a minute for a tick, in which it may have five messages to hand over, the late one included."""
 _LAST_WORDS: Final = timedelta(seconds=1)
 """For a way whose time is over to say so; the look-up of a host's name ends when it likes and is not waited for."""
 _TOO_LONG: Final = f"no answer within {_ALL_TRIES.total_seconds():g} s"
+
+_MINUTE: Final = "%Y-%m-%d %H:%M UTC"
+_OUTBOX: Final = "alerts-outbox.json"
+_LOCK: Final = "alerts.lock"
+"""Held for moments, while the outbox is changed or the log set aside; never while something is handed over."""
+_LOCK_WAIT_S: Final = 5
+_MOST_KEPT: Final = 50
+"""Alerts that wait for one way; the oldest are let go."""
+_KEPT_FOR: Final = timedelta(days=3)
+_SHORTEST_PAUSE: Final = timedelta(minutes=1)
+"""Between two tries to hand over late; longer than one takes, so that two sensors never try at once."""
+_LONGEST_PAUSE: Final = timedelta(minutes=10)
+"""Often enough for people who wait, and too seldom for a mail server that shuts accounts after wrong passwords."""
+_LONGEST_LOG: Final = 5_000_000
+"""Bytes. A longer alert log is set aside; it takes the place of the one that was before."""
 
 _HandOver: TypeAlias = Callable[[TimeLimit], None]
 """One try to hand an alert over."""
@@ -50,13 +68,13 @@ class _Way:
     """A way to hand alerts over, besides the alert log.
 
     Attributes:
-        failure: the kind of line that tells in the alert log that it failed.
+        name: its name in the outbox, and in the kinds of lines that tell in the alert log that it failed.
         done: what is done with an alert, in words.
         setting: where it is set up.
         prepared: makes an alert ready to be handed over.
     """
 
-    failure: str
+    name: str
     done: str
     setting: str
     prepared: Callable[["Alert"], _HandOver]
@@ -101,10 +119,114 @@ class Alert:
     @property
     def _facts(self) -> list[str]:
         """Title and details, each one printable line."""
-        shown = [f"- {printable(line, longest=_LONGEST_LINE)}" for line in self.details[:_SHOWN_LINES]]
+        return [printable(self.title), *(f"- {line}" for line in self.shown_details)]
+
+    @property
+    def shown_details(self) -> list[str]:
+        """The details as they are shown, of bounded number and length."""
+        shown = [printable(line, longest=_LONGEST_LINE) for line in self.details[:_SHOWN_LINES]]
         if len(self.details) > _SHOWN_LINES:
-            shown.append(f"- and {len(self.details) - _SHOWN_LINES} more")
-        return [printable(self.title), *shown]
+            shown.append(f"and {len(self.details) - _SHOWN_LINES} more")
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an alert was not handed over in one way.
+
+    Attributes:
+        reason: in words, without an address that is secret.
+        is_partial: True where some people have it all the same; handed over again, they would have it twice.
+    """
+
+    reason: str
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An alert that waits for one way.
+
+    Attributes:
+        at: when it was told.
+        way: the name of the way.
+        alert: the alert, of bounded length.
+    """
+
+    at: AwareDatetime
+    way: str
+    alert: Alert
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What could not be handed over, the oldest first.
+
+    Attributes:
+        waiting: the alerts, each once for each way that it waits for.
+        try_at: by way, when it is tried next.
+    """
+
+    waiting: list[_Kept] = field(default_factory=list)
+    try_at: dict[str, AwareDatetime] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "_Outbox":
+        """What is stored; a file that is none of ours is as none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            return _STORED.validate_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return cls()
+
+    def store(self, path: Path) -> None:
+        """Write the file anew, so that a kill leaves the old one or the new one.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if not self.waiting:
+            path.unlink(missing_ok=True)
+            return
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
+        with new.open("wb") as file:
+            file.write(_STORED.dump_json(self))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+    def due(self, way: str, now: datetime) -> list[_Kept]:
+        """What waits for a way, where its next try has come; the one after that is put off."""
+        waiting = [kept for kept in self.waiting if kept.way == way]
+        # A time further off was set when the clock was wrong.
+        if not waiting or now < self.try_at.get(way, now) <= now + _LONGEST_PAUSE:
+            return []
+        self.try_at[way] = now + min(max(now - waiting[0].at, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        return waiting
+
+    def remove(self, kept: Sequence[_Kept]) -> None:
+        """Let alerts go; a way for which nothing waits is tried at once when something does again."""
+        self.waiting = [one for one in self.waiting if one not in kept]
+        left = {one.way for one in self.waiting}
+        self.try_at = {way: at for way, at in self.try_at.items() if way in left}
+
+    def give_up(self, now: datetime) -> list[_Kept]:
+        """Let go what waits for too long, or before too many others."""
+        counts: dict[str, int] = {}
+        given_up = []
+        for one in reversed(self.waiting):
+            counts[one.way] = counts.get(one.way, 0) + 1
+            if counts[one.way] > _MOST_KEPT or now - one.at > _KEPT_FOR:
+                given_up.append(one)
+        self.remove(given_up)
+        return given_up[::-1]
+
+
+_STORED: Final = TypeAdapter(_Outbox)
 
 
 class Notifier(dg.ConfigurableResource["Notifier"]):
@@ -141,32 +263,115 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
             log: Dagster's log of the sensor; it also says which way of handing over failed.
 
         Raises:
-            AlertLostError: it could be neither written, nor posted, nor mailed.
+            AlertLostError: it could be neither written, nor posted, nor mailed, nor kept for later.
         """
+        now = datetime.now(UTC)
         log.warning("%s", alert.text)
         # A file's name may hold bytes that are no text; JSON takes none.
         line = {**asdict(alert), "title": _as_text(alert.title), "details": [_as_text(one) for one in alert.details]}
-        told = [self._written({"at": datetime.now(UTC), **line})]
-        if told[0]:
-            log.error("%s", told[0])
+        unwritten = self._written({"at": now, **line})
         ways = self._ways()
-        failures = _handed_over(alert, ways)
-        for way, failure in zip(ways, failures, strict=True):
-            if failure:
-                log.error("%s", failure)
-                self._written({"at": datetime.now(UTC), "kind": way.failure, "title": failure, "run_id": alert.run_id})
-        told += failures or [f"Neither a webhook ({ALERT_WEBHOOK}) nor a mail server ({ALERT_SMTP_URL}) is set."]
-        if all(told):
-            msg = f"The alert {alert.title!r} reached nobody. {' '.join(told)}"
+        failures = _handed_over([(way, alert) for way in ways])
+        failed = [(way, failure) for way, failure in zip(ways, failures, strict=True) if failure is not None]
+        again = [way.name for way, failure in failed if not failure.is_partial]
+        unkept = self._keep(now, alert, again, log) if again else ""
+        faults = [fault for fault in (unwritten, unkept) if fault]
+        for way, failure in failed:
+            said = _said(alert, way, failure)
+            if way.name in again and not unkept:
+                said += " It is kept, and handed over when that works again."
+            kind = f"{way.name}_failed"
+            self._written({"at": datetime.now(UTC), "kind": kind, "title": said, "run_id": alert.run_id})
+            faults.append(said)
+        for fault in faults:
+            log.error("%s", fault)
+        if not ways:
+            faults.append(f"Neither a webhook ({ALERT_WEBHOOK}) nor a mail server ({ALERT_SMTP_URL}) is set.")
+        if unwritten and len(again) == len(ways) and (unkept or not again):
+            msg = f"The alert {alert.title!r} reached nobody. {' '.join(faults)}"
             raise AlertLostError(msg)
+
+    def hand_over_late(self, log: logging.Logger) -> None:
+        """Hand over what an earlier failure kept back, in one message for each way; called first in each tick.
+
+        A way that fails again is tried after a pause; what waits too long is given up, which the alert log tells.
+
+        Args:
+            log: Dagster's log of the sensor.
+        """
+        if not self._beside(_OUTBOX).exists():
+            return
+        try:
+            with self._outbox() as outbox:
+                now = datetime.now(UTC)
+                given_up = outbox.give_up(now)
+                due = [(way, kept) for way in self._ways() if (kept := outbox.due(way.name, now))]
+            self._tell_given_up(given_up, log)
+            failures = _handed_over([(way, _late(kept, self.ui_url)) for way, kept in due])
+            arrived = []
+            for (way, kept), failure in zip(due, failures, strict=True):
+                if failure is None or failure.is_partial:
+                    arrived += kept
+                    log.info("%d that had waited were %s.", len(kept), way.done)
+                else:
+                    log.error("%d not %s yet (%s). Check %s.", len(kept), way.done, failure.reason, way.setting)
+            if arrived:
+                with self._outbox() as outbox:
+                    outbox.remove(arrived)
+        except OSError as error:
+            log.error("%s", self._unstored(error))  # noqa: TRY400 - it says what there is to know
+
+    def _keep(self, at: datetime, alert: Alert, ways: Sequence[str], log: logging.Logger) -> str:
+        """Keep an alert for ways that failed; returns what went wrong, or nothing."""
+        short = replace(alert, title=printable(alert.title), details=alert.shown_details)
+        try:
+            with self._outbox() as outbox:
+                outbox.waiting += [_Kept(at, way, short) for way in ways]
+                given_up = outbox.give_up(at)
+        except OSError as error:
+            return self._unstored(error)
+        self._tell_given_up(given_up, log)
+        return ""
+
+    def _tell_given_up(self, given_up: Sequence[_Kept], log: logging.Logger) -> None:
+        for way in sorted({kept.way for kept in given_up}):
+            alerts = [f"{kept.at:{_MINUTE}}: {kept.alert.title}" for kept in given_up if kept.way == way]
+            count = "1 alert was" if len(alerts) == 1 else f"{len(alerts)} alerts were"
+            title = f"{count} not handed over in time ({way}) and given up; only this log has what is in it."
+            log.error("%s", title)
+            self._written({"at": datetime.now(UTC), "kind": f"{way}_given_up", "title": title, "details": alerts})
+
+    def _beside(self, name: str) -> Path:
+        return Path(self.log_file).with_name(name)
+
+    def _locked(self) -> FileLock:
+        return FileLock(self._beside(_LOCK), timeout=_LOCK_WAIT_S, mode=0o600)
+
+    @contextmanager
+    def _outbox(self) -> Iterator[_Outbox]:
+        """The outbox, to be changed by one at a time, and stored.
+
+        Raises:
+            OSError: it cannot be read or stored.
+        """
+        path = self._beside(_OUTBOX)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._locked():
+            outbox = _Outbox.read(path)
+            yield outbox
+            outbox.store(path)
+
+    def _unstored(self, error: OSError) -> str:
+        path, why = self._beside(_OUTBOX), error.strerror or error
+        return f"What waits to be handed over cannot be kept in {path}: {why}. Make room, or the folder writable."
 
     def _ways(self) -> list[_Way]:
         webhook, smtp_url = self.webhook, self.smtp_url
         ways = []
         if webhook is not None:
-            ways.append(_Way("webhook_failed", "posted to the webhook", ALERT_WEBHOOK, partial(_posting, webhook)))
+            ways.append(_Way("webhook", "posted to the webhook", ALERT_WEBHOOK, partial(_posting, webhook)))
         if smtp_url is not None:
-            ways.append(_Way("mail_failed", "mailed", ALERT_SMTP_URL, partial(self._mailing, smtp_url)))
+            ways.append(_Way("mail", "mailed", ALERT_SMTP_URL, partial(self._mailing, smtp_url)))
         return ways
 
     def _written(self, line: dict[str, object]) -> str:
@@ -174,6 +379,7 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
         path = Path(self.log_file)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._set_aside(path)
             path.touch(mode=0o600)
             with path.open("a", encoding="utf-8") as file:
                 file.write(to_json(line) + "\n")
@@ -183,9 +389,27 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
             return f"The alert log {path} cannot be written: {error.strerror}. Make room, or the file writable."
         return ""
 
+    def _set_aside(self, log: Path) -> None:
+        """Begin a new alert log where the old one is long."""
+        with suppress(OSError):  # there is none yet; or it grows on, which is better than an alert that is lost
+            if log.stat().st_size >= _LONGEST_LOG:
+                with self._locked():
+                    if log.stat().st_size >= _LONGEST_LOG:  # nobody was faster
+                        log.replace(log.with_name(f"{log.name}.1"))
+
     def _mailing(self, smtp_url: str, alert: Alert) -> _HandOver:
         server, message = MailServer.at(smtp_url), self._mail(alert)
-        return lambda limit: server.send(message, timeout_s=_ONE_ANSWER.total_seconds(), limit=limit)
+
+        def hand_over(limit: TimeLimit) -> None:
+            try:
+                server.send(message, timeout_s=_ONE_ANSWER.total_seconds(), limit=limit)
+            except NotMailedError as error:
+                # Who is refused is named in its words.
+                if 0 < sum(f" {address} (" in str(error) for address in self.mail_to) < len(self.mail_to):
+                    raise _NotForAllError(str(error)) from None
+                raise
+
+        return hand_over
 
     def _mail(self, alert: Alert) -> EmailMessage:
         """The alert as a plain text mail; a title with line breaks or odd characters makes no header of its own."""
@@ -200,25 +424,38 @@ class Notifier(dg.ConfigurableResource["Notifier"]):
         return message
 
 
-def _handed_over(alert: Alert, ways: Sequence[_Way]) -> list[str]:
-    """Hand an alert over in all ways; returns what went wrong with each, or nothing."""
-    if not ways:
+def _handed_over(messages: Sequence[tuple[_Way, Alert]]) -> list[_Failure | None]:
+    """Hand over what each way has to; returns what went wrong with each, or nothing."""
+    if not messages:
         return []
     # At once, so that two that hang take no longer than one.
-    pool = ThreadPoolExecutor(max_workers=len(ways))
-    trying = [pool.submit(_why_not, alert, way) for way in ways]
+    pool = ThreadPoolExecutor(max_workers=len(messages))
+    trying = [pool.submit(_why_not, alert, way) for way, alert in messages]
     wait(trying, (_ALL_TRIES + _LAST_WORDS).total_seconds())
     pool.shutdown(wait=False)
-    reasons = [one.result() if one.done() else _TOO_LONG for one in trying]
-    return [
-        _as_text(f"The alert {alert.title!r} could not be {way.done} ({reason}). Check {way.setting}.")
-        if reason
-        else ""
-        for way, reason in zip(ways, reasons, strict=True)
-    ]
+    return [one.result() if one.done() else _Failure(_TOO_LONG) for one in trying]
 
 
-def _why_not(alert: Alert, way: _Way) -> str:
+def _said(alert: Alert, way: _Way, failure: _Failure) -> str:
+    return _as_text(f"The alert {alert.title!r} could not be {way.done} ({failure.reason}). Check {way.setting}.")
+
+
+def _late(kept: Sequence[_Kept], ui_url: str) -> Alert:
+    """What waited, the oldest first, as one alert."""
+    since = f"{kept[0].at:{_MINUTE}}"
+    if len(kept) == 1:
+        return replace(kept[0].alert, title=f"Late, as it could not be handed over on {since}: {kept[0].alert.title}")
+    return Alert(
+        kind="late",
+        title=f"Late: {len(kept)} alerts since {since}, which could not be handed over then.",
+        details=[f"{one.at:{_MINUTE}}: {' '.join([one.alert.title, *one.alert.details])}" for one in kept],
+        advice="What to do about each is in alerts.log in the data folder.",
+        run_id="",
+        url=ui_url,
+    )
+
+
+def _why_not(alert: Alert, way: _Way) -> _Failure | None:
     """Hand an alert over in one way, tried again where that can help; returns why it could not be, or nothing."""
     import stamina
 
@@ -232,16 +469,22 @@ def _why_not(alert: Alert, way: _Way) -> str:
             for attempt in stamina.retry_context(is_worth_another_try, attempts=_TRIES, timeout=_ALL_TRIES):
                 with attempt:
                     hand_over(limit)
+        except _NotForAllError as error:
+            return _Failure(str(error), is_partial=True)
         except (_NotPostedError, NotMailedError) as error:
-            return _TOO_LONG if limit.is_over else str(error)
+            return _Failure(_TOO_LONG if limit.is_over else str(error))
         except Exception as error:  # noqa: BLE001 - raised, it would keep the alert from the other way, and come again
             # Without its words, which may hold the address.
-            return f"unexpected error: {type(error).__name__}"
-    return ""
+            return _Failure(f"unexpected error: {type(error).__name__}")
+    return None
 
 
 def _as_text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+class _NotForAllError(Exception):
+    """A mail arrived, but not at everybody's."""
 
 
 class _NotPostedError(Exception):

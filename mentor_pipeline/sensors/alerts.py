@@ -2,32 +2,34 @@
 
 A failed check that does not block leaves its run successful, so failed runs alone would not show it; a blocking one
 fails its run and is told with it. Warnings are no alerts: they are in the UI and in the tables. Where an alert goes is
-the notifier's business. Both sensors start with what happens after they are first switched on.
+the notifier's business. Both sensors start with what happens after they are first switched on. (They are plain sensors:
+Dagster's own for failed runs goes on to the next run when an alert reached nobody.)
 
-One situation is told once: a job that fails every hour in the same words, or a check that does, is told the first time,
-and again when the words change or when all was well in between. What waits too long is told by `waiting`.
+One situation is told once: a schedule or a file of the inbox that fails every time in the same words, or a check that
+does, is told the first time, and again when the words change or when all was well in between. What waits too long is
+told by `waiting`.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
 import orjson
 
 from mentor_pipeline.domain.findings import to_json
+from mentor_pipeline.errors import AlertLostError
 from mentor_pipeline.resources.notifier import Alert, Notifier
 from mentor_pipeline.resources.run_guard import events_of, failures_of, named_starter, words_of
+from mentor_pipeline.sensors.inbox import SHA_TAG
 
 INTERVAL_S: Final = 60
-RUNS_PER_TICK: Final = 5
-"""As many as Dagster's own sensors of runs take: with a webhook that hangs, a tick still ends within its minute."""
+RUNS_PER_TICK: Final = 4
+"""With a webhook that hangs, and what is handed over late before them, a tick still ends within its minute."""
 
-_ENDED: Final = (
-    dg.DagsterEventType.RUN_SUCCESS,
-    dg.DagsterEventType.RUN_FAILURE,
-    dg.DagsterEventType.RUN_CANCELED,
-)
+_FAILED: Final = (dg.DagsterEventType.RUN_FAILURE,)
+_ENDED: Final = (*_FAILED, dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_CANCELED)
 _SCHEDULE_TAG: Final = "dagster/schedule_name"
 _VARYING: Final = re.compile(r"\S*\d\S*")
 """Numbers, times, runs' ids: what differs each time that the same thing goes wrong."""
@@ -39,34 +41,28 @@ Told: TypeAlias = dict[str, str]
 """Checks that are failing, each with the words by which it was told."""
 
 
-@dg.run_failure_sensor(
+@dg.sensor(
     name="run_failure_alert",
     minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    # Runs that a command started belong to no code location.
-    monitor_all_code_locations=True,
     description="Tells people of every run that failed: who started it, what failed, what to do.",
 )
-def run_failure_alert(context: dg.RunFailureSensorContext, notifier: Notifier) -> None:
-    """Hand over one alert for a run that failed."""
-    run = context.dagster_run
-    details = _why(context.instance, run.run_id)
-    if _failed_so_before(context.instance, run, details):
-        context.log.info("Run %s failed as the one before it, which was told.", run.run_id)
-        return
-    alert = Alert(
-        kind="run_failed",
-        title=f"{_named(run)} failed.",
-        details=details or [_how_it_ended(context.failure_event)],
-        advice=(
-            "What earlier steps wrote is kept; the step that failed and those after it wrote nothing. Put right what "
-            "is named above and start it again; a scheduled job tries again by itself at its next time. While it fails "
-            "in the same way, nothing more is told."
+def run_failure_alert(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
+    """Look at the runs that failed since the last tick, the oldest first."""
+    position, _ = _remembered(context.cursor)
+    if position is None:
+        context.update_cursor(_cursor(_newest(context.instance, _FAILED), {}))
+        return dg.SkipReason("Runs that fail from now on are told.")
+    failed = _ended_after(context.instance, position, _FAILED)
+    told = tell_in_turn(
+        context,
+        notifier,
+        (
+            (failure_alert(context.instance, run_id, notifier.run_url(run_id), context.log), _cursor(end, {}))
+            for end, run_id in failed
         ),
-        run_id=run.run_id,
-        url=notifier.run_url(run.run_id),
     )
-    notifier.tell(alert, context.log)
+    return dg.SkipReason(f"{len(failed)} runs failed, {told} told.")
 
 
 @dg.sensor(
@@ -79,18 +75,78 @@ def failed_check_alert(context: dg.SensorEvaluationContext, notifier: Notifier) 
     """Look at the runs that ended since the last tick, the oldest first."""
     position, failing = _remembered(context.cursor)
     if position is None:
-        context.update_cursor(_cursor(_newest(context.instance), {}))
+        context.update_cursor(_cursor(_newest(context.instance, _ENDED), {}))
         return dg.SkipReason("Failed checks of runs that end from now on are told.")
-    told = 0
-    ended = _ended_after(context.instance, position, RUNS_PER_TICK)
-    for end, run_id in ended:
-        alert, failing = check_alert(context.instance, run_id, notifier.run_url(run_id), failing)
-        if alert is not None:
-            notifier.tell(alert, context.log)
-            told += 1
-        # Only now: had the alert been lost, the next tick would come back to this run.
-        context.update_cursor(_cursor(end, failing))
+    ended = _ended_after(context.instance, position, _ENDED)
+
+    def found() -> Iterator[tuple[Alert | None, str]]:
+        now: Mapping[str, str] = failing
+        for end, run_id in ended:
+            alert, now = check_alert(context.instance, run_id, notifier.run_url(run_id), now)
+            yield alert, _cursor(end, now)
+
+    told = tell_in_turn(context, notifier, found())
     return dg.SkipReason(f"{len(ended)} runs ended, {told} with checks that began to fail.")
+
+
+def tell_in_turn(
+    context: dg.SensorEvaluationContext, notifier: Notifier, found: Iterable[tuple[Alert | None, str]]
+) -> int:
+    """Hand over what waited from earlier times, then what was found, each with the sensor's cursor after it.
+
+    Dagster keeps the cursor only of a tick that ends well. So where an alert reaches nobody after others did, the tick
+    ends early, those are not told again, and the next one begins with it.
+
+    Returns:
+        How many alerts were handed over.
+
+    Raises:
+        AlertLostError: the first alert reached nobody; the next tick comes back to it.
+    """
+    notifier.hand_over_late(context.log)
+    told = 0
+    for alert, cursor in found:
+        if alert is not None:
+            try:
+                notifier.tell(alert, context.log)
+            except AlertLostError as error:
+                if not told:
+                    raise
+                context.log.error("%s", error)  # noqa: TRY400 - it says what there is to know
+                break
+            told += 1
+        context.update_cursor(cursor)
+    return told
+
+
+def failure_alert(instance: dg.DagsterInstance, run_id: str, url: str, log: logging.Logger) -> Alert | None:
+    """The alert for a run that failed; None where the same was told before, or the run is no longer known.
+
+    Args:
+        instance: where the run is.
+        run_id: the run.
+        url: its page.
+        log: Dagster's log of the sensor.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    details = _why(instance, run_id)
+    if _failed_so_before(instance, run, details):
+        log.info("Run %s failed as the one before it, which was told.", run_id)
+        return None
+    return Alert(
+        kind="run_failed",
+        title=f"{_named(run)} failed.",
+        details=details or [_how_it_ended(event) for event in events_of(instance, run_id, *_FAILED)[-1:]],
+        advice=(
+            "What earlier steps wrote is kept; the step that failed and those after it wrote nothing. Put right what "
+            "is named above and start it again; a scheduled job tries again by itself at its next time. While it fails "
+            "in the same way, nothing more is told."
+        ),
+        run_id=run_id,
+        url=url,
+    )
 
 
 def check_alert(
@@ -147,6 +203,8 @@ def _remembered(cursor: str | None) -> tuple[int | None, Told]:
         return None, {}
     if isinstance(kept, dict) and isinstance(kept.get("position"), int) and isinstance(kept.get("failing"), dict):
         return kept["position"], kept["failing"]
+    if isinstance(kept, dict):  # of earlier times, when Dagster kept it for the sensor of failed runs
+        kept = kept.get("record_id")
     # Before it remembered what is failing, the position was all of it.
     return (kept, {}) if isinstance(kept, int) else (None, {})
 
@@ -168,17 +226,17 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 def _failed_so_before(instance: dg.DagsterInstance, run: dg.DagsterRun, details: Sequence[str]) -> bool:
-    """True for a run of a schedule whose last run failed in the same words.
+    """True for a run of a schedule, or for a file of the inbox, the last of which failed in the same words.
 
-    Runs that people or the inbox start are about something of their own (a file, a contact): each of them is told.
+    Runs that people start are about something of their own (a contact, a decision): each of them is told.
     """
-    schedule = run.tags.get(_SCHEDULE_TAG)
-    if schedule is None:
+    tag = next((tag for tag in (_SCHEDULE_TAG, SHA_TAG) if tag in run.tags), None)
+    if tag is None:
         return False
-    of_schedule = dg.RunsFilter(
-        tags={_SCHEDULE_TAG: schedule}, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    of_its_kind = dg.RunsFilter(
+        tags={tag: run.tags[tag]}, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     )
-    earlier = instance.get_runs(of_schedule, cursor=run.run_id, limit=1)
+    earlier = instance.get_runs(of_its_kind, cursor=run.run_id, limit=1)
     if not earlier or earlier[0].status is not dg.DagsterRunStatus.FAILURE:
         return False
     before = _why(instance, earlier[0].run_id)
@@ -205,24 +263,33 @@ def _how_it_ended(event: dg.DagsterEvent) -> str:
     return f"it ended without finishing, as when its process is killed (Dagster says: {said})"
 
 
-def _ended_after(instance: dg.DagsterInstance, position: int, limit: int) -> Sequence[Ended]:
-    """Runs that ended after a position of the event log, oldest first.
+def _ended_after(
+    instance: dg.DagsterInstance, position: int, kinds: Collection[dg.DagsterEventType]
+) -> Sequence[Ended]:
+    """Runs that ended after a position of the event log, oldest first, as many as a tick takes.
 
     Runs, not check events, are what is paged through: Dagster pages check events only by `get_event_records`, which is
     deprecated and, on SQLite, wants another cursor and answers with events that were seen before.
     """
-    ended = _ends(instance, limit, ascending=True, after=position)
-    return sorted(ended)[:limit]
+    ended = _ends(instance, kinds, RUNS_PER_TICK, ascending=True, after=position)
+    return sorted(ended)[:RUNS_PER_TICK]
 
 
-def _newest(instance: dg.DagsterInstance) -> int:
+def _newest(instance: dg.DagsterInstance, kinds: Collection[dg.DagsterEventType]) -> int:
     """Position of the last run that ended; 0 when none did yet."""
-    return max((position for position, _ in _ends(instance, 1, ascending=False)), default=0)
+    return max((position for position, _ in _ends(instance, kinds, 1, ascending=False)), default=0)
 
 
-def _ends(instance: dg.DagsterInstance, limit: int, *, ascending: bool, after: int | None = None) -> Iterable[Ended]:
+def _ends(
+    instance: dg.DagsterInstance,
+    kinds: Collection[dg.DagsterEventType],
+    limit: int,
+    *,
+    ascending: bool,
+    after: int | None = None,
+) -> Iterable[Ended]:
     """Ends of runs, at most `limit` of each kind of end."""
-    for kind in _ENDED:
-        only = dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=after)
+    for kind in kinds:
+        only = dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=after)  # type: ignore[arg-type]
         records = instance.fetch_run_status_changes(only, limit=limit, ascending=ascending).records
         yield from ((record.storage_id, record.run_id) for record in records)

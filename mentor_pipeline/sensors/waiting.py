@@ -1,4 +1,4 @@
-"""The sensor that tells what waits too long: conflicts, contacts that nobody read, a schedule that does not run.
+"""The sensor that tells what waits too long: conflicts, contacts that nobody read, schedules that do not run.
 
 Nothing of this is an event, so it looks at what is stored, every ten minutes. A situation is told once; again when it
 got worse, at most once a day; and anew after it was over. What was told is in the sensor's cursor, which Dagster keeps.
@@ -6,7 +6,7 @@ Runs and checks that fail are told by `alerts`; that nothing runs at all, as whe
 tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,19 +20,28 @@ from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import WarehouseBusyError
 from mentor_pipeline.resources.notifier import Alert, Notifier
 from mentor_pipeline.resources.warehouse import Warehouse
+from mentor_pipeline.sensors.alerts import tell_in_turn
 from mentor_pipeline.settings import ProgramYear
 
 INTERVAL_S: Final = 600
 LONGEST_DECISION: Final = timedelta(days=1)
-SCHEDULE: Final = "hourly_sync"
-LONGEST_PAUSE: Final = timedelta(hours=2)
-"""The schedule runs every hour; one time may be left out while its last run goes on."""
+LONGEST_PAUSES: Final[Mapping[str, timedelta]] = {
+    "hourly_sync": timedelta(hours=2),
+    "daily_contact_refresh": timedelta(hours=26),
+}
+"""How long each schedule may start no run. An hourly one may leave out a time while its last run goes on; and there are
+days of 25 hours."""
 AT_MOST_EVERY: Final = timedelta(days=1)
 
 _NOT_LOOKING: Final = timedelta(seconds=3 * INTERVAL_S)
 """After a longer pause between two ticks Dagster itself was off; what it missed meanwhile is no fault."""
 _SCHEDULE_TAG: Final = "dagster/schedule_name"
 _CONFLICTS, _CONTACTS, _PAUSE = "conflicts_waiting", "contacts_old", "schedule_not_running"
+_MEANWHILE: Final[Mapping[str, str]] = {
+    "hourly_sync": "Nothing was read from Jotform and Givebutter since; meanwhile run `mentor-pipeline sync`.",
+    "daily_contact_refresh": "Which contacts were archived, deleted or merged was not looked up since; meanwhile run "
+    "`mentor-pipeline contact-refresh`.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Situation:
     """Something that waits too long.
 
     Attributes:
-        kind: what sort of thing; there is one situation of each kind at a time.
+        kind: what sort of thing.
         size: how bad it is; it got worse when this grew.
         title: the whole in one line.
         details: what it is about, one line each.
@@ -63,7 +72,7 @@ def utc_now() -> datetime:
     name="waiting_alert",
     minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells people what waits too long: conflicts and contacts over a day, the hourly sync over two hours.",
+    description="Tells people what waits too long: conflicts and contacts over a day, schedules that start nothing.",
 )
 def waiting_alert(
     context: dg.SensorEvaluationContext,
@@ -74,7 +83,10 @@ def waiting_alert(
     """Look at everything once, and tell what was not told yet."""
     now = utc_now()
     memory = _Memory.read(context.cursor, now)
-    found = {_PAUSE: schedule_not_running(context.instance, now, memory.looking_since)}
+    found = {
+        f"{_PAUSE}: {schedule}": schedule_not_running(context.instance, schedule, now, memory.looking_since)
+        for schedule in LONGEST_PAUSES
+    }
     try:
         with warehouse.reading() as reader:
             conflicts = reader.read_or_empty("sync_conflicts", year=program.year)
@@ -85,25 +97,27 @@ def waiting_alert(
     else:
         found[_CONFLICTS] = conflicts_waiting(conflicts, mentors, now)
         found[_CONTACTS] = contacts_old(knowledge_at(reads), program, now)
-    told = []
-    for kind, situation in found.items():
-        if situation is None:
-            memory.over(kind)
-        elif memory.is_news(situation, now):
-            alert = Alert(kind, situation.title, situation.details, situation.advice, "", notifier.ui_url)
-            notifier.tell(alert, context.log)
-            memory.told(situation, now)
-            told.append(kind)
-        # After each: had a later alert been lost, the earlier ones would not be told again.
-        context.update_cursor(memory.text)
-    waiting = [kind for kind, situation in found.items() if situation is not None]
-    return dg.SkipReason(
-        f"Waiting too long: {', '.join(waiting) or 'nothing'}; told now: {', '.join(told) or 'nothing'}."
-    )
+
+    def news() -> Iterator[tuple[Alert | None, str]]:
+        for name, situation in found.items():
+            alert = None
+            if situation is None:
+                memory.over(name)
+            elif memory.is_news(name, situation, now):
+                memory.told(name, situation, now)
+                alert = Alert(situation.kind, situation.title, situation.details, situation.advice, "", notifier.ui_url)
+            yield alert, memory.text
+
+    told = tell_in_turn(context, notifier, news())
+    waiting = [name for name, situation in found.items() if situation is not None]
+    return dg.SkipReason(f"Waiting too long: {', '.join(waiting) or 'nothing'}; told now: {told}.")
 
 
 class _Memory:
-    """What the cursor keeps: what was told when and how bad it was then, and since when the sensor has been looking."""
+    """What the cursor keeps: since when the sensor has been looking; and what was told, when and how bad it was then.
+
+    There is one situation of each name at a time.
+    """
 
     def __init__(self, looking_since: datetime, now: datetime, told: dict[str, dict[str, Any]]) -> None:
         self.looking_since = looking_since
@@ -116,22 +130,22 @@ class _Memory:
         try:
             kept = orjson.loads(cursor or "")
             last, since = (datetime.fromisoformat(kept[name]) for name in ("looked_at", "looking_since"))
-            told = {kind: {"at": datetime.fromisoformat(one["at"]), "size": float(one["size"])}
-                    for kind, one in kept["told"].items()}  # fmt: skip
+            told = {name: {"at": datetime.fromisoformat(one["at"]), "size": float(one["size"])}
+                    for name, one in kept["told"].items()}  # fmt: skip
         except (orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
             return cls(now, now, {})
         return cls(since if now - last < _NOT_LOOKING else now, now, told)
 
-    def is_news(self, situation: Situation, now: datetime) -> bool:
+    def is_news(self, name: str, situation: Situation, now: datetime) -> bool:
         """True for a situation that is new, or got worse and was not told for a day."""
-        before = self._told.get(situation.kind)
+        before = self._told.get(name)
         return before is None or (situation.size > before["size"] and now - before["at"] >= AT_MOST_EVERY)
 
-    def told(self, situation: Situation, now: datetime) -> None:
-        self._told[situation.kind] = {"at": now, "size": situation.size}
+    def told(self, name: str, situation: Situation, now: datetime) -> None:
+        self._told[name] = {"at": now, "size": situation.size}
 
-    def over(self, kind: str) -> None:
-        self._told.pop(kind, None)
+    def over(self, name: str) -> None:
+        self._told.pop(name, None)
 
     @property
     def text(self) -> str:
@@ -185,23 +199,27 @@ def contacts_old(known_at: datetime | None, program: ProgramYear, now: datetime)
     )
 
 
-def schedule_not_running(instance: dg.DagsterInstance, now: datetime, looking_since: datetime) -> Situation | None:
-    """The hourly sync that is switched on and has started no run for two hours; worse after a day.
+def schedule_not_running(
+    instance: dg.DagsterInstance, schedule: str, now: datetime, looking_since: datetime
+) -> Situation | None:
+    """A schedule that is switched on and has started no run for too long; worse after twice that, at least a day.
 
     Args:
         instance: where schedules and runs are.
+        schedule: its name.
         now: the time.
         looking_since: since when Dagster has been at work; before that it could start nothing.
     """
-    states = [state for state in instance.all_instigator_state() if state.instigator_name == SCHEDULE]
+    states = [state for state in instance.all_instigator_state() if state.instigator_name == schedule]
     state = next((state for state in states if state.is_running), None)
     if state is None:
         return None
-    runs = instance.get_run_records(dg.RunsFilter(tags={_SCHEDULE_TAG: SCHEDULE}), limit=1)
+    runs = instance.get_run_records(dg.RunsFilter(tags={_SCHEDULE_TAG: schedule}), limit=1)
     begun = [record.create_timestamp.astimezone(UTC) for record in runs]
     switched_on: float = getattr(state.instigator_data, "start_timestamp", None) or 0
     pause = now - max([*begun, datetime.fromtimestamp(switched_on, UTC), looking_since])
-    if pause <= LONGEST_PAUSE:
+    longest = LONGEST_PAUSES[schedule]
+    if pause <= longest:
         return None
     last = f"its last run, {runs[0].dagster_run.run_id}, was started {begun[0]:%Y-%m-%d %H:%M} UTC" if runs else ""
     details = [last or "it has not started a run yet", *_last_times(instance, state)]
@@ -209,11 +227,11 @@ def schedule_not_running(instance: dg.DagsterInstance, now: datetime, looking_si
         details.insert(1, "that run has not ended, and while it goes on no other is started")
     return Situation(
         _PAUSE,
-        2 if pause > timedelta(days=1) else 1,
-        f"{SCHEDULE} is switched on and has started no run for {pause / timedelta(hours=1):.0f} hours.",
+        2 if pause > max(2 * longest, timedelta(days=1)) else 1,
+        f"{schedule} is switched on and has started no run for {pause / timedelta(hours=1):.0f} hours.",
         details,
-        "Nothing was read from Jotform and Givebutter since. In Dagster's UI end a run that hangs (Runs) and look at "
-        "the schedule's ticks (Automation); if it has none, restart Dagster. Meanwhile run `mentor-pipeline sync`.",
+        "In Dagster's UI end a run that hangs (Runs) and look at the schedule's ticks (Automation); if it has none, "
+        f"restart Dagster. {_MEANWHILE[schedule]}",
     )
 
 

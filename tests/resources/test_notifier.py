@@ -7,13 +7,16 @@ import logging
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import dagster as dg
 import pytest
+import time_machine
 
 from mentor_pipeline.errors import AlertLostError, ConfigError
 from mentor_pipeline.resources import notifier as notifier_module
@@ -54,6 +57,10 @@ def notifier(settings: Settings) -> Iterator[Notifier]:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv(ALERT_WEBHOOK, raising=False)
     return Settings(data_dir=tmp_path / "data")
+
+
+def outbox(settings: Settings) -> Path:
+    return settings.data_dir / "alerts-outbox.json"
 
 
 def with_webhook(settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -192,6 +199,31 @@ def test_an_alert_that_reaches_nobody_is_an_error(settings: Settings) -> None:
         told.tell(ALERT, log)
 
 
+@pytest.mark.parametrize("older", [None, "lines of long ago"])
+def test_a_long_alert_log_is_set_aside_in_place_of_the_one_before(settings: Settings, older: str | None) -> None:
+    path, aside = settings.alerts_path, settings.alerts_path.with_name("alerts.log.1")
+    with notifier(settings) as told:
+        told.tell(ALERT, log)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("x" * (notifier_module._LONGEST_LOG - path.stat().st_size - 1))
+        if older is not None:
+            aside.write_text(older)
+        told.tell(ALERT, log)
+        assert not aside.exists() or aside.read_text() == older
+        told.tell(ALERT, log)
+    assert len(lines(settings)) == 1
+    assert aside.stat().st_size > notifier_module._LONGEST_LOG
+    assert (path.stat().st_mode | aside.stat().st_mode) & 0o077 == 0
+
+
+def test_a_long_alert_log_that_cannot_be_set_aside_grows_on(settings: Settings) -> None:
+    settings.alerts_path.with_name("alerts.log.1").mkdir(parents=True)
+    settings.alerts_path.write_text("x" * notifier_module._LONGEST_LOG + "\n")
+    with notifier(settings) as told:
+        told.tell(ALERT, log)
+    assert settings.alerts_path.read_text().endswith('"url":"http://127.0.0.1:3000/runs/r1"}\n')
+
+
 def test_the_webhook_is_shown_nowhere(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     given = with_webhook(settings, f"https://hooks.example.org/{SECRET}", monkeypatch)
     with notifier(given) as told:
@@ -312,6 +344,7 @@ def test_who_is_refused_is_named_and_the_others_get_it_once(
             told.tell(ALERT, log)
     assert [mail["X-Taken-For"] for mail in box.got] == ["ada@example.org"]
     assert f"it refused gone@example.org ({answer[:3]})" in lines(settings)[1]["title"]
+    assert not outbox(settings).exists()  # handed over again, the others would have it twice
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -330,9 +363,14 @@ def test_one_way_that_fails_keeps_no_alert_from_the_other(settings: Settings, mo
             told.tell(ALERT, log)
         assert len(channel.asked) == 1
     monkeypatch.delenv(ALERT_WEBHOOK)
-    with notifier(with_mail(settings, f"smtp://{place}", monkeypatch)) as told, pytest.raises(AlertLostError) as lost:
-        told.tell(ALERT, log)
+    with notifier(with_mail(settings, f"smtp://{place}", monkeypatch)) as told:
+        told.tell(ALERT, log)  # it is kept
+        outbox(settings).unlink()
+        outbox(settings).mkdir()
+        with pytest.raises(AlertLostError) as lost:
+            told.tell(ALERT, log)
     assert "could not be mailed (no answer: ConnectionRefusedError)" in str(lost.value)
+    assert "cannot be kept in" in str(lost.value)
 
 
 @pytest.mark.parametrize(
@@ -454,3 +492,177 @@ def test_what_nobody_thought_of_is_a_line_of_its_way_too(
     assert (alert["kind"], failure["kind"]) == ("run_failed", "webhook_failed")
     assert f"(unexpected error: LookupError). Check {ALERT_WEBHOOK}." in failure["title"]
     assert SECRET not in caplog.text + failure["title"]
+
+
+# -- what is handed over late ----------------------------------------------------------------------------------------
+
+START = datetime(2025, 10, 1, 12, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(START, tick=False) as clock:
+        yield clock
+
+
+def alert(number: int) -> Alert:
+    return replace(ALERT, title=f"Job {number} failed.", run_id=f"r{number}")
+
+
+def refusing(settings: Settings, alerts: list[Alert], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell alerts while the webhook takes none."""
+    with Scripted([Reply(status=404)]) as channel, notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+        for one in alerts:
+            told.tell(one, log)
+
+
+def test_what_a_webhook_did_not_take_is_posted_once_when_it_works_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    refusing(settings, [ALERT], monkeypatch)
+    assert outbox(settings).stat().st_mode & 0o077 == 0
+    assert "It is kept" in lines(settings)[1]["title"]
+    clock.shift(MINUTE)
+    with Scripted([Reply(b"ok")]) as channel:
+        for _ in range(3):
+            with notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+                told.hand_over_late(log)
+            clock.shift(DAY)
+        (asked,) = channel.asked
+    assert asked.body["text"] == (
+        "```\nLate, as it could not be handed over on 2025-10-01 12:00 UTC: sync failed.\n"
+        "- raw_mn_signups: Jotform said no.\n```\nStart it again.\nhttp://127.0.0.1:3000/runs/r1"
+    )
+    assert [line["kind"] for line in lines(settings)] == ["run_failed", "webhook_failed"]
+    assert not outbox(settings).exists()
+
+
+def test_many_that_wait_are_one_message_the_oldest_first(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    refusing(settings, [alert(1)], monkeypatch)
+    clock.shift(MINUTE)
+    refusing(settings, [replace(alert(2), title="Zoë\ud800\nfailed.", details=["x" * 5000] * 30)], monkeypatch)
+    with Scripted([Reply(b"ok")]) as channel, notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+        told.hand_over_late(log)
+        told.hand_over_late(log)
+        (asked,) = channel.asked
+    first, one, two, *_ = asked.body["text"].removeprefix("```\n").splitlines()
+    assert first == "Late: 2 alerts since 2025-10-01 12:00 UTC, which could not be handed over then."
+    assert one == "- 2025-10-01 12:00 UTC: Job 1 failed. raw_mn_signups: Jotform said no."
+    assert two.startswith("- 2025-10-01 12:01 UTC: Zoë failed. xxx")
+    assert len(two) < 1100
+
+
+def test_each_way_gets_late_only_what_it_did_not_take(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller, no_waiting: None
+) -> None:
+    with Scripted([Reply(status=503)]) as channel, Mailbox(answers=["250 OK", "554 no", "250 OK"]) as box:
+        down = with_mail(with_webhook(settings, channel.url, monkeypatch), f"smtp://{box.place}", monkeypatch)
+        with notifier(down) as told:
+            told.tell(alert(1), log)
+            told.tell(alert(2), log)
+        channel.answer = lambda _: Reply(b"ok")
+        channel.asked.clear()
+        for _ in range(2):
+            with notifier(down) as told:
+                told.hand_over_late(log)
+            clock.shift(DAY)
+        (asked,) = channel.asked
+    assert asked.body["text"].startswith("```\nLate: 2 alerts since")
+    assert [mail["Subject"].removeprefix("[mentor-pipeline] ") for mail in box.got] == [
+        "Job 1 failed.",
+        "Late, as it could not be handed over on 2025-10-01 12:00 UTC: Job 2 failed.",
+    ]
+
+
+def test_one_way_that_stays_down_does_not_repeat_what_the_other_had_late(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    with Scripted([Reply(status=404)]) as channel, Mailbox(answers=["554 no", "250 OK"]) as box:
+        both = with_mail(with_webhook(settings, channel.url, monkeypatch), f"smtp://{box.place}", monkeypatch)
+        with notifier(both) as told:
+            told.tell(ALERT, log)
+            for _ in range(3):
+                told.hand_over_late(log)
+                clock.shift(20 * MINUTE)
+        assert (len(channel.asked), len(box.got)) == (4, 1)
+
+
+def test_a_way_that_stays_down_is_tried_after_pauses_and_given_up_after_days(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
+) -> None:
+    with Scripted([Reply(status=404)]) as channel, notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+        told.tell(ALERT, log)
+        tried = []
+        for minute in range(60):
+            before = len(channel.asked)
+            told.hand_over_late(log)
+            tried += [minute] * (len(channel.asked) - before)
+            clock.shift(MINUTE)
+        assert tried == [0, 1, 2, 4, 8, 16, 26, 36, 46, 56]
+        clock.shift(3 * DAY)
+        told.hand_over_late(log)
+        assert len(channel.asked) == 1 + len(tried)
+    failed, given_up = lines(settings)[1:]
+    assert (failed["kind"], given_up["kind"]) == ("webhook_failed", "webhook_given_up")
+    assert given_up["title"].startswith("1 alert was not handed over in time (webhook) and given up")
+    assert given_up["details"] == ["2025-10-01 12:00 UTC: sync failed."]
+    assert not outbox(settings).exists()
+
+
+@pytest.mark.usefixtures("clock")
+def test_of_too_many_that_wait_the_oldest_are_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = notifier_module._MOST_KEPT
+    refusing(settings, [alert(number) for number in range(most + 2)], monkeypatch)
+    given_up = [line["details"] for line in lines(settings) if line["kind"] == "webhook_given_up"]
+    assert given_up == [[f"2025-10-01 12:00 UTC: Job {number} failed."] for number in range(2)]
+    with Scripted([Reply(b"ok")]) as channel, notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+        told.hand_over_late(log)
+        assert f"Late: {most} alerts since" in channel.asked[0].body["text"]
+
+
+def test_two_sensors_at_once_post_once_and_keep_everything(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Scripted([Reply(status=404)]) as channel:
+        given = with_webhook(settings, channel.url, monkeypatch)
+        with notifier(given) as told, ThreadPoolExecutor(4) as pool:
+            told.tell(alert(0), log)
+            telling = [pool.submit(told.tell, alert(number), log) for number in range(1, 12)]
+            while not all(one.done() for one in telling):
+                json.loads(outbox(settings).read_text())  # whole whenever somebody looks, or a kill ends the writing
+                time.sleep(0.001)
+            assert [one.exception() for one in telling] == [None] * 11
+        kept = json.loads(outbox(settings).read_text())["waiting"]
+        assert sorted(one["alert"]["run_id"] for one in kept) == sorted(f"r{number}" for number in range(12))
+        channel.answer = lambda _: Reply(b"ok", pause_seconds=0.3)
+        channel.asked.clear()
+        with notifier(given) as told, ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: told.hand_over_late(log), range(4)))
+        assert len(channel.asked) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"waiting": [{"at": 1}]}', "\x00\udcff"])
+def test_an_outbox_of_somebody_else_is_as_none(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    outbox(settings).parent.mkdir(parents=True)
+    outbox(settings).write_bytes(content.encode(errors="surrogateescape"))
+    outbox(settings).with_suffix(".new").write_text("left over by a kill")
+    refusing(settings, [ALERT], monkeypatch)
+    with Scripted([Reply(b"ok")]) as channel, notifier(with_webhook(settings, channel.url, monkeypatch)) as told:
+        told.hand_over_late(log)
+        assert len(channel.asked) == 1
+
+
+def test_an_outbox_that_cannot_be_written_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox(settings).mkdir(parents=True)
+    refusing(settings, [ALERT], monkeypatch)
+    assert [line["kind"] for line in lines(settings)] == ["run_failed", "webhook_failed"]
+    assert "It is kept" not in lines(settings)[1]["title"]
+    assert "cannot be kept in" in caplog.text
+    with notifier(settings) as told:
+        told.hand_over_late(log)
+    assert caplog.text.count("cannot be kept in") == 2

@@ -12,7 +12,9 @@ from mentor_pipeline.errors import ApiError
 from mentor_pipeline.resources.notifier import Notifier
 from mentor_pipeline.resources.run_guard import BY_TAG
 from mentor_pipeline.sensors.alerts import RUNS_PER_TICK, failed_check_alert, run_failure_alert
-from mentor_pipeline.settings import Settings
+from mentor_pipeline.sensors.inbox import SHA_TAG
+from mentor_pipeline.settings import ALERT_WEBHOOK, Settings
+from tests.resources.scripted import Reply, Scripted
 
 
 @dg.asset
@@ -70,8 +72,11 @@ class Office:
             )
             with context:
                 result = sensor.evaluate_tick(context)
-            assert [reaction.error for reaction in result.dagster_run_reactions or () if reaction.error] == []
             self.cursors[sensor.name] = result.cursor
+
+    def webhook(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(ALERT_WEBHOOK, url)
+        self.settings = Settings(data_dir=self.settings.data_dir, ui_url=self.settings.ui_url)
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
@@ -202,15 +207,91 @@ def test_a_schedule_that_fails_every_hour_is_told_once_until_it_is_worse_or_was_
 
 
 @IN_MEMORY
-def test_runs_that_people_and_the_inbox_start_are_told_each(office: Office) -> None:
-    """Each is about something of its own: a file, a contact."""
+def test_runs_that_people_start_are_told_each(office: Office) -> None:
+    """Each is about something of its own: a contact, a decision."""
     for number in range(2):
-        office.run(
-            failing(f"file {number} is no CSV"), job="import_contacts", **{"dagster/sensor_name": "inbox_sensor"}
-        )
         office.run(failing(f"contact {number} is gone"), job="archive_duplicates", **{BY_TAG: "Ada"})
     office.tick()
-    assert len(office.alerts) == 4
+    assert len(office.alerts) == 2
+
+
+def dropped(content: str) -> dict[str, str]:
+    return {"dagster/sensor_name": "inbox_sensor", SHA_TAG: content}
+
+
+@IN_MEMORY
+def test_a_file_whose_attempts_fail_in_the_same_words_is_told_once(office: Office) -> None:
+    for attempt in range(3):
+        for content in ("abc", "def"):
+            office.run(failing(f"attempt {attempt}: it is no CSV"), job="import_contacts", **dropped(content))
+        office.tick()
+    assert len(office.alerts) == 2
+    office.run(failing("the disk is full"), job="import_contacts", **dropped("abc"))
+    office.tick()
+    assert [alert["details"] for alert in office.alerts[2:]] == [["raw_mn_signups: the disk is full"]]
+
+
+@ON_SQLITE
+def test_a_failed_run_whose_alert_reached_nobody_is_told_at_the_next_tick(office: Office) -> None:
+    run = office.run(raw_mn_signups)
+    office.settings.alerts_path.mkdir(parents=True)
+    before = office.cursors["run_failure_alert"]
+    with pytest.raises(Exception, match="reached nobody"):
+        office.tick(run_failure_alert)
+    assert office.cursors["run_failure_alert"] == before
+    office.settings.alerts_path.rmdir()
+    for _ in range(2):
+        office.tick(run_failure_alert)
+    assert [alert["run_id"] for alert in office.alerts] == [run.run_id]
+
+
+@ON_SQLITE
+def test_the_cursor_that_dagster_kept_for_failed_runs_is_gone_on_with(office: Office) -> None:
+    """Until now the sensor was one of Dagster's own."""
+    before = json.loads(office.cursors["run_failure_alert"] or "")["position"]
+    run = office.run(raw_mn_signups)
+    office.cursors["run_failure_alert"] = (
+        f'{{"__class__": "RunStatusSensorCursor", "record_id": {before}, "record_timestamp": null, '
+        '"update_timestamp": null}'
+    )
+    for _ in range(2):
+        office.tick(run_failure_alert)
+    assert [alert["run_id"] for alert in office.alerts] == [run.run_id]
+
+
+@IN_MEMORY
+def test_a_webhook_that_was_down_hears_once_of_a_schedule_that_fails_ever_since(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Scripted([Reply(status=404)]) as channel:
+        office.webhook(channel.url, monkeypatch)
+        office.run(failing("it said no"), **HOURLY)
+        office.tick(run_failure_alert)
+        channel.answer = lambda _: Reply(b"ok")
+        channel.asked.clear()
+        for _ in range(2):
+            office.run(failing("it said no"), **HOURLY)
+            office.tick()
+    assert len(channel.asked) == 1
+
+
+@IN_MEMORY
+@pytest.mark.parametrize("sensor", [run_failure_alert, failed_check_alert])
+def test_what_was_told_before_an_alert_that_reached_nobody_is_not_told_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch, sensor: dg.SensorDefinition
+) -> None:
+    for path in (office.settings.alerts_path, office.settings.data_dir / "alerts-outbox.json"):
+        path.mkdir(parents=True)  # neither can be written
+    with Scripted([Reply(b"ok"), Reply(status=404)]) as channel:
+        office.webhook(channel.url, monkeypatch)
+        first, second = (office.run(raw_mn_signups, mentors, check(name)).run_id for name in ("one", "two"))
+        office.tick(sensor)
+        with pytest.raises(Exception, match="reached nobody"):
+            office.tick(sensor)
+        channel.answer = lambda _: Reply(b"ok")
+        office.tick(sensor)
+        told = [asked.body["text"].rpartition("/")[2] for asked in channel.asked]
+    assert told == [first, second, second, second]
 
 
 # -- failed checks -------------------------------------------------------------------------------------------------

@@ -29,11 +29,13 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from mentor_pipeline.operator.contacts import CONTACTS_SOURCE
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.notifier import Notifier
-from mentor_pipeline.sensors.waiting import INTERVAL_S, SCHEDULE, waiting_alert
+from mentor_pipeline.schedules import build_schedules
+from mentor_pipeline.sensors.waiting import INTERVAL_S, LONGEST_PAUSES, waiting_alert
 from mentor_pipeline.settings import Settings
 from tests.builders import YEAR, mentor, program, row, together
 from tests.resources.other_process import other_process
 
+HOURLY, DAILY = "hourly_sync", "daily_contact_refresh"
 START = datetime(2025, 10, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 A_WHILE = timedelta(seconds=2.5 * INTERVAL_S)
@@ -50,7 +52,7 @@ class Office:
         self.warehouse = DuckDBWarehouse(data_dir / "mentors.duckdb", busy_timeout_s=0)
         self.cursor: str | None = None
         self._seen = 0
-        self.schedule: InstigatorState | None = None
+        self.schedules: dict[str, InstigatorState] = {}
 
     @property
     def now(self) -> datetime:
@@ -73,6 +75,12 @@ class Office:
         self.clock.move_to(end)
         self.tick()
 
+    def watch(self, time: timedelta) -> None:
+        """Let time go by as if all ticks in it had found nothing new, which is faster."""
+        self.clock.shift(time)
+        self.cursor = json.dumps({**json.loads(self.cursor or ""), "looked_at": self.now.isoformat()})
+        self.tick()
+
     def told(self) -> list[dict[str, Any]]:
         path = self.settings.alerts_path
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -91,30 +99,30 @@ class Office:
     def contacts_read(self) -> None:
         self.warehouse.upsert("source_reads", row("source_reads", source=CONTACTS_SOURCE, read_at=self.now))
 
-    def switch(self, status: InstigatorStatus) -> None:
+    def switch(self, status: InstigatorStatus, schedule: str = HOURLY) -> None:
         repository = RemoteRepositoryOrigin(
             ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="mentor_pipeline.definitions")), "r"
         )
         data = ScheduleInstigatorData("0 * * * *", self.now.timestamp())
-        origin = RemoteInstigatorOrigin(repository, SCHEDULE)
+        origin = RemoteInstigatorOrigin(repository, schedule)
         state = InstigatorState(origin, InstigatorType.SCHEDULE, status, data)
-        if self.schedule is None:
-            self.instance.add_instigator_state(state)
-        else:
+        if schedule in self.schedules:
             self.instance.update_instigator_state(state)
-        self.schedule = state
+        else:
+            self.instance.add_instigator_state(state)
+        self.schedules[schedule] = state
 
-    def run(self, *, ends: bool = True) -> dg.DagsterRun:
+    def run(self, schedule: str = HOURLY, *, ends: bool = True) -> dg.DagsterRun:
         """A run that the schedule starts now. (Created otherwise, it would be dated by the clock of the database.)"""
         status = dg.DagsterRunStatus.SUCCESS if ends else dg.DagsterRunStatus.STARTED
-        made = dg.DagsterRun("sync", tags={"dagster/schedule_name": SCHEDULE}, status=status)
+        made = dg.DagsterRun("sync", tags={"dagster/schedule_name": schedule}, status=status)
         return self.instance.run_storage.add_historical_run(made, self.now.replace(tzinfo=None))
 
     def skipped(self, reason: str) -> None:
-        assert self.schedule is not None
+        schedule = self.schedules[HOURLY]
         tick = TickData(
-            self.schedule.instigator_origin_id, SCHEDULE, InstigatorType.SCHEDULE, TickStatus.SKIPPED,
-            self.now.timestamp(), skip_reason=reason, selector_id=self.schedule.selector_id,
+            schedule.instigator_origin_id, HOURLY, InstigatorType.SCHEDULE, TickStatus.SKIPPED,
+            self.now.timestamp(), skip_reason=reason, selector_id=schedule.selector_id,
         )  # fmt: skip
         self.instance.create_tick(tick)
 
@@ -277,6 +285,45 @@ def test_a_machine_that_was_off_over_night_is_no_alert_until_it_stays_so(office:
     assert office.told() == []
     office.wait(HOUR)
     assert len(office.told()) == 1
+
+
+def test_every_schedule_of_ours_is_watched(office: Office) -> None:
+    assert {one.name for one in build_schedules(office.settings, program())} == set(LONGEST_PAUSES)
+
+
+def test_a_daily_schedule_that_starts_nothing_for_26_hours_is_told_by_its_name(office: Office) -> None:
+    office.switch(InstigatorStatus.RUNNING, DAILY)
+    office.run(DAILY)
+    office.tick()
+    office.watch(26 * HOUR)
+    assert office.told() == []
+    office.watch(HOUR)
+    (alert,) = office.told()
+    assert (alert["kind"], alert["title"]) == (
+        "schedule_not_running", "daily_contact_refresh is switched on and has started no run for 27 hours."
+    )  # fmt: skip
+    assert "contact-refresh`" in alert["advice"]
+    office.watch(24 * HOUR)
+    assert office.told() == []
+    office.run(DAILY)
+    office.watch(25 * HOUR)
+    office.switch(InstigatorStatus.STOPPED, DAILY)
+    office.watch(2 * HOUR)
+    assert office.told() == []
+
+
+def test_two_schedules_that_start_nothing_are_told_each(office: Office) -> None:
+    for schedule in (HOURLY, DAILY):
+        office.switch(InstigatorStatus.RUNNING, schedule)
+    office.tick()
+    for time, told in ((3 * HOUR, HOURLY), (23.5 * HOUR, DAILY)):
+        office.watch(time)
+        assert [alert["title"].split()[0] for alert in office.told()] == [told]
+    office.run()
+    office.watch(HOUR)
+    assert office.told() == []
+    office.watch(2 * HOUR)
+    assert [alert["title"].split()[0] for alert in office.told()] == [HOURLY]
 
 
 # -- its memory ----------------------------------------------------------------------------------------------------
