@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import polars as pl
 from typer.testing import CliRunner
@@ -39,13 +40,13 @@ from tests.builders import YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from typer.testing import Result
 
     from mentor_pipeline.operator.runs import InboxRun, RunOutcome
     from tests.postgres import Postgres
 
+PROJECT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 120
 """No step of a story takes longer, unless something hangs."""
 APPEND_ONLY: Final = (
@@ -128,14 +129,22 @@ class Installation:
         with environment(self.variables):
             return CliRunner().invoke(app, list(words), catch_exceptions=False)
 
-    def started(self, *words: str, rate: int = 50, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def started(
+        self,
+        *words: str,
+        rate: int = 50,
+        output: int | IO[str] = subprocess.DEVNULL,
+        module: str = "mentor_pipeline",
+        **environment: str,
+    ) -> subprocess.Popen[str]:
         """A command in a process of its own, with so many requests a second and its output where it is wanted."""
         return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "mentor_pipeline", *words],
-            env={**os.environ, **self.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": str(rate)},
+            [sys.executable, "-m", module, *words],
+            env={**os.environ, **self.variables, "GIVEBUTTER_REQUESTS_PER_SECOND": str(rate), **environment},
             stdout=output,
             stderr=output,
             text=True,
+            cwd=PROJECT,
         )
 
     def killed_when(self, reached: Callable[[], bool], *words: str, rate: int = 50) -> None:

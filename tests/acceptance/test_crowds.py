@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from mentor_pipeline.operator.runs import environment
 from tests.acceptance.installation import LIMIT_S
+from tests.acceptance.mishaps import READER_DURING_A_SYNC, SECOND_RUN
+from tests.acceptance.opened_ui import opened_ui
 from tests.acceptance.test_every_hour import plain_mentors
 from tests.acceptance.test_kills import edited
-from tests.resources.other_process import other_process
+from tests.builders import YEAR
+from tests.resources.other_process import locked, other_process
 
 if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
 
 ANSWER_S: Final = 5
 """Within so many seconds who only looks knows something."""
+VERSION_S: Final = 0.5
+"""What `mentor-pipeline --version` takes at most while the machine has nothing else to do."""
 
 
 def all_of(there: Installation, *commands: tuple[str, ...]) -> None:
@@ -38,6 +46,19 @@ def looked(there: Installation, *words: str) -> tuple[int, str, float]:
     began = time.monotonic()
     result = there.call(*words)
     return result.exit_code, result.output, time.monotonic() - began
+
+
+def took(there: Installation, *words: str) -> tuple[int, str, float]:
+    """Exit code, output and seconds of a command, from the start of its process to its end."""
+    began = time.monotonic()
+    process = there.started(*words, output=subprocess.PIPE)
+    said, _ = process.communicate(timeout=LIMIT_S)
+    return process.returncode, said, time.monotonic() - began
+
+
+def busyness(there: Installation) -> float:
+    """How many times as long as on an idle machine a command takes now."""
+    return max(1.0, statistics.median(took(there, "--version")[2] for _ in range(3)) / VERSION_S)
 
 
 @pytest.mark.slow
@@ -113,6 +134,72 @@ def test_who_only_looks_is_told_who_keeps_the_warehouse(story: Installation) -> 
         assert code == 0
     else:
         assert code == 1
+        assert READER_DURING_A_SYNC.is_said_in(said), said
         assert "run 0f3a9c21 of job sync" in said
         assert "hourly_sync" in said
-        assert "since" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_ui_a_sensors_run_and_commands_at_once(story: Installation) -> None:
+    """Whatever wants to write waits in line, whoever started it, and who looks is answered or told who is at work."""
+    earlier = set(story.table("sync_log")["run_id"])
+    (mentor, *_) = plain_mentors(story)[10:]
+    inbox = story.settings().inbox_dir
+    inbox.mkdir(exist_ok=True)
+    with opened_ui(story) as ui:
+        story.world.edit_contact(mentor["gb_contact_id"], prefix="Wren")
+        name = story.world.export_csv(inbox).name
+        launched = ui.launch("rebuild")
+        syncs = [story.started("sync", output=subprocess.PIPE) for _ in range(2)]
+        asked = answered = 0
+        deadline = time.monotonic() + 4 * LIMIT_S
+        while (
+            any(sync.poll() is None for sync in syncs) or story.table("csv_import_log").filter(filename=name).is_empty()
+        ):
+            assert time.monotonic() < deadline
+            slowness = busyness(story)
+            for words in (("status",), ("why", mentor["mn_id"])):
+                code, said, seconds = took(story, *words)
+                slowness = max(slowness, busyness(story))
+                assert seconds < ANSWER_S * slowness, (words, slowness)
+                assert code == 0 or (READER_DURING_A_SYNC.is_said_in(said) and not story.postgres), said
+                asked += 1
+                answered += code == 0
+        for sync in syncs:
+            said, _ = sync.communicate(timeout=LIMIT_S)
+            assert sync.returncode == 0, said
+        assert ui.wait_for(launched) == "SUCCESS"
+        imported = [run_id for run_id, (job, _) in ui.runs().items() if job == "import_contacts"]
+        assert [ui.wait_for(run_id) for run_id in imported] == ["SUCCESS"]
+        assert {state for _, state in ui.runs().values()} == {"SUCCESS"}
+    assert asked >= answered >= 2
+    runs = runs_since(story, earlier)
+    assert set(runs["status"]) == {"completed"}
+    assert sorted(runs.filter(sync_type="csv_import")["triggered_by"]) == ["inbox_sensor"]
+    assert {launched, *imported} <= set(runs["run_id"])
+    ends = runs["finished_at"].to_list()
+    assert all(end <= begin for end, begin in zip(ends, runs["started_at"].to_list()[1:], strict=False))
+    (entry,) = story.table("csv_import_log").filter(filename=name).to_dicts()
+    assert (entry["status"], entry["attempts"]) == ("completed", 1)
+    assert story.mentor(mentor["mn_id"])["preferred_name"] == "Wren"
+    assert story.warehouse.holders() == []
+
+
+@pytest.mark.slow
+def test_a_second_run_says_for_whom_it_waits_and_is_then_done(story: Installation) -> None:
+    with locked(story.warehouse, year=YEAR):
+        second = story.started("rebuild")
+        deadline = time.monotonic() + LIMIT_S
+        while not any(SECOND_RUN.is_said_in(line) for line in logged(story)):
+            assert second.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    assert second.wait(LIMIT_S) == 0
+
+
+def logged(there: Installation) -> list[str]:
+    """What the newest run logged."""
+    with environment({"DAGSTER_HOME": str(there.settings().dagster_home)}), dg.DagsterInstance.get() as instance:
+        (run,) = instance.get_runs(limit=1)
+        return [entry.user_message for entry in instance.all_logs(run.run_id)]

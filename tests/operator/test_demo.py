@@ -37,6 +37,7 @@ from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 from mentor_pipeline.simulator import World
+from tests.acceptance.processes import PROC, family, listened_to
 from tests.builders import program
 
 if TYPE_CHECKING:
@@ -258,6 +259,10 @@ def test_dev_opens_the_demo_and_ends_with_a_signal(project: Path) -> None:
         assert answer["data"]["assetNodes"][0]["description"].endswith("/givebutter/v1")
         with pytest.raises(WarehouseBusyError, match=r"in use by another command: .*Wait until"), working_in(folder):
             pass
+        if (PROC / "net" / "tcp").exists():
+            listening = listened_to(family(opened.pid))
+            assert port in {one for _, one in listening}
+            assert {address for address, _ in listening} == {"0100007F"}  # 127.0.0.1, of the simulator too
     finally:
         opened.send_signal(signal.SIGTERM)
     assert opened.wait(_ENOUGH_SECONDS) == 0
