@@ -127,7 +127,8 @@ def _address_faults(settings: Settings) -> list[Fault]:
         (variable_of("ui_url"), settings.ui_url),
     ):
         try:
-            checked_url(address, setting=name, secret=os.environ.get(_ADDRESSES.get(name, ""), "").strip())
+            key = os.environ.get(_ADDRESSES.get(name, ""), "").strip()
+            checked_url(address, setting=name, secret=key, gets_key=name in _ADDRESSES)
         except ConfigError as error:
             found.append(Fault(name, str(error)))
     hidden = "What stands there is a secret, so it is not shown."

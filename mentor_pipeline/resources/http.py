@@ -46,9 +46,13 @@ pause before the last try that makes about ten seconds."""
 CONNECT_SECONDS: Final = 5.0
 LONGEST_ANSWER: Final = 3
 """So many times the timeout a whole answer may take, however steadily it drips."""
+LARGEST_ANSWER: Final = 100_000_000
+"""Bytes, unpacked. The largest that there can be is a page of 1,000 submissions, with 100,000 for each."""
 CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 """A smaller difference of clocks is none: answers take their time, and a Date header knows no fractions."""
 
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_ENCODINGS: Final = frozenset({"", "identity", "gzip"})
 _TEMPORARY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _SHOWN_CHARACTERS: Final = 200
 _TAG: Final = re.compile(r"<[^>]*>")
@@ -125,6 +129,10 @@ class _NoAnswerError(ApiError):
         self.only_soon = only_soon
 
 
+class _TooLargeError(Exception):
+    """An answer that is larger than any that a service gives."""
+
+
 class ServiceApi(ABC):
     """Calls to one service.
 
@@ -159,7 +167,11 @@ class ServiceApi(ABC):
         set_on_retry_hooks([_log_retry])
         self._client = httpx.Client(
             base_url=checked_url(base_url, setting=self.url_setting, secret=self._key),
-            headers={"User-Agent": f"mentor-pipeline/{_version()}", "Accept": "application/json"}
+            headers={
+                "User-Agent": f"mentor-pipeline/{_version()}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            }
             | self._key_header(self._key),
             timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, CONNECT_SECONDS)),
             # A redirect is reported, never followed: httpx would carry a key header of its own name to another host.
@@ -308,6 +320,13 @@ class ServiceApi(ABC):
         asked_at = datetime.now(UTC)
         try:
             response, content = self._exchange(method, path, params, body)
+        except _TooLargeError:
+            msg = (
+                f"{self.service}, {call}: answered with more than {LARGEST_ANSWER / 1e6:.0f} MB, which was not read. "
+                f"{self._untouched(method, None)} That is no answer of the {self.service} API: "
+                f"check {self.url_setting}."
+            )
+            raise ApiError(msg, retryable=False) from None
         except httpx.RequestError as error:
             reason = printable(f"{type(error).__name__}: {error}".rstrip(": "), secret=self._key)
             msg = (
@@ -330,15 +349,26 @@ class ServiceApi(ABC):
     def _exchange(
         self, method: str, path: str, params: Mapping[str, str | int] | None, body: Json | None
     ) -> "tuple[httpx.Response, bytes]":
-        """One request; an answer that goes on dripping is left, too: the timeout is about silence only."""
+        """One request; an answer that goes on dripping is left, too: the timeout is about silence only.
+
+        Raises:
+            _TooLargeError: the answer is left unread from there on.
+        """
         import httpx
 
         ends = time.monotonic() + self._answer_seconds
         request = self._client.build_request(method, path, params=params, json=body)
         with closing(self._sent(request)) as response:
-            pieces = []
+            # Packed twice, a single piece of 64 kB could become 64 GB before anybody counts.
+            if (encoding := response.headers.get("content-encoding", "")).lower() not in _ENCODINGS:
+                msg = f"the answer is encoded as {encoding!r}, which nobody asked for"
+                raise httpx.DecodingError(msg, request=response.request)
+            pieces, size = [], 0
             for piece in response.iter_bytes():
                 pieces.append(piece)
+                size += len(piece)
+                if size > LARGEST_ANSWER:
+                    raise _TooLargeError
                 if time.monotonic() > ends:
                     msg = f"the answer was not complete after {self._answer_seconds:.0f} s"
                     raise httpx.ReadTimeout(msg, request=response.request)
@@ -403,8 +433,14 @@ def checked_key(key: str, *, setting: str, service: str) -> str:
     return key
 
 
-def checked_url(base_url: str, *, setting: str, secret: str = "") -> "httpx.URL":
+def checked_url(base_url: str, *, setting: str, secret: str = "", gets_key: bool = True) -> "httpx.URL":
     """The address of a service.
+
+    Args:
+        base_url: the address.
+        setting: where it stands.
+        secret: never shown.
+        gets_key: a key is sent there, so anything but this machine must be asked over https://.
 
     Raises:
         ConfigError: it is none.
@@ -420,6 +456,13 @@ def checked_url(base_url: str, *, setting: str, secret: str = "") -> "httpx.URL"
         msg = (
             f"{setting} is {shown!r}: expected an address like https://example.org/api, without a key, name or "
             "password in it. Nothing was read or changed."
+        )
+        raise ConfigError(msg)
+    if gets_key and url.scheme == "http" and url.host not in _THIS_MACHINE:
+        msg = (
+            f"{setting} is {printable(str(url), secret=secret)!r}: expected https://, since over http:// anybody on "
+            "the way could read the key. Only a simulator on this machine (127.0.0.1) is asked over http://. Nothing "
+            "was read or changed."
         )
         raise ConfigError(msg)
     return url
@@ -448,6 +491,11 @@ class ApiResource(dg.ConfigurableResource["ApiResource"]):
     def clock_ahead(self) -> timedelta:
         """By how much the service's clock is ahead of ours, as its last answer said; zero within a minute."""
         return self._api.clock_ahead if self._api else timedelta(0)
+
+    def counting(self) -> Callable[[], dict[str, int]]:
+        """Begin to count, for all assets of a run share one client; what is returned tells the calls since."""
+        calls, retries = self.calls, self.retries
+        return lambda: {"calls made": self.calls - calls, "calls tried again": self.retries - retries}
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Close the connections at the end of a run."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import socket
+import ssl
 import time
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
@@ -18,9 +22,15 @@ from hypothesis import strategies as st
 from mentor_pipeline.errors import ApiError, ConfigError, MentorPipelineError
 from mentor_pipeline.resources import http
 from mentor_pipeline.resources.givebutter import GivebutterResource
-from mentor_pipeline.resources.http import LONGEST_WAIT, TRIES, printable, wait_asked_for
+from mentor_pipeline.resources.http import LONGEST_WAIT, TRIES, checked_url, printable, wait_asked_for
 from mentor_pipeline.resources.jotform import JotformResource
+from tests.resources.mailbox import trusted
 from tests.resources.scripted import Reply, Scripted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
 
 KEY = "k3y-Of-Nobody-1f9c"
 NOW = datetime(2025, 10, 1, 12, tzinfo=UTC)
@@ -30,6 +40,20 @@ USER = Reply({"responseCode": 200, "message": "success", "content": {"username":
 
 def jotform(server: Scripted, **settings: float) -> JotformResource:
     return JotformResource(api_key=KEY, base_url=server.url, **settings)
+
+
+class Encrypted(Scripted):
+    """The same over TLS."""
+
+    def __init__(self, certificate: trustme.LeafCert) -> None:
+        super().__init__([USER])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.place}"
 
 
 def givebutter(server: Scripted, requests_per_second: float = 1000) -> GivebutterResource:
@@ -212,6 +236,40 @@ class TestAnswersThatAreNone:
                 client.user()
         assert client.calls == TRIES
 
+    @pytest.mark.parametrize("encoding", ["", "gzip"])
+    def test_an_answer_that_is_far_too_large_is_left(self, encoding: str) -> None:
+        endless = b'{"content": "' + bytes(2 * http.LARGEST_ANSWER)
+        reply = Reply(gzip.compress(endless, 1), headers={"content-encoding": encoding}) if encoding else Reply(endless)
+        with Scripted([reply]) as server:
+            client = jotform(server)
+            tracemalloc.start()
+            try:
+                with pytest.raises(ApiError) as caught:
+                    client.user()
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert str(caught.value) == (
+            "Jotform, GET /user: answered with more than 100 MB, which was not read. Nothing was written. That is no "
+            "answer of the Jotform API: check JOTFORM_BASE_URL."
+        )
+        assert not caught.value.retryable
+        assert client.calls == 1
+        assert peak < 2 * http.LARGEST_ANSWER
+
+    def test_an_answer_as_large_as_there_can_be_is_read(self) -> None:
+        filled = b'{"content": {"username": "' + b"x" * (http.LARGEST_ANSWER - 29) + b'"}}'
+        assert len(filled) == http.LARGEST_ANSWER
+        with Scripted([Reply(gzip.compress(filled, 1), headers={"content-encoding": "gzip"})]) as server:
+            assert len(jotform(server).user()["username"]) == http.LARGEST_ANSWER - 29
+
+    def test_an_answer_that_is_packed_twice_is_not_unpacked(self) -> None:
+        packed = gzip.compress(gzip.compress(b'{"content": {}}'))
+        with Scripted([Reply(packed, headers={"content-encoding": "gzip, gzip"})]) as server:
+            with pytest.raises(ApiError, match=r"no usable answer.*'gzip, gzip', which nobody asked for"):
+                jotform(server).user()
+            assert {asked.headers["accept-encoding"] for asked in server.asked} == {"gzip"}
+
     def test_broken_data_is_not_shown_for_people_are_in_it(self) -> None:
         broken = Reply(b'{"content":[{"answer":"Ada Alder"')
         with Scripted([broken]) as server, pytest.raises(ApiError) as caught:
@@ -269,6 +327,18 @@ class TestSecrets:
                 jotform(server).user()
             assert other.asked == []
 
+    def test_a_host_whose_certificate_nobody_knows_gets_no_call(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        certificate, authority = trusted(tmp_path)
+        with Encrypted(certificate) as server:
+            for client in (jotform(server), givebutter(server)):
+                with pytest.raises(ApiError, match=r"no usable answer.*certificate verify failed.*_BASE_URL"):
+                    _ = client.user() if isinstance(client, JotformResource) else client.contact(1)
+            assert server.asked == []
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+            assert jotform(server).user() == {"username": "office"}
+
     @pytest.mark.parametrize(("key", "fault"), [("", "is empty"), ("  ", "is empty"), (f"{KEY}\nX: 1", "no key has")])
     def test_an_unusable_key_is_not_shown_either(self, key: str, fault: str) -> None:
         with pytest.raises(ConfigError, match=f"JOTFORM_API_KEY.*{fault}") as caught:
@@ -283,12 +353,31 @@ class TestSecrets:
             "ftp://x.example.org",
             "https://me:s3cret@x.example.org",
             "https://x.example.org/?apiKey=s3cret",
+            "http://x.example.org",
+            "http://127.0.0.1.example.org",
+            "http://10.0.0.1:8600/jotform",
+            "HTTP://api.jotform.com",
         ],
     )
     def test_an_unusable_address(self, url: str) -> None:
         with pytest.raises(ConfigError, match=r"JOTFORM_BASE_URL is.*expected") as caught:
             JotformResource(api_key=KEY, base_url=url).user()
         assert "s3cret" not in str(caught.value)
+
+    def test_an_address_without_encryption_is_refused_for_the_key(self) -> None:
+        for client in (
+            JotformResource(api_key=KEY, base_url="http://api.example.org"),
+            GivebutterResource(api_key=KEY, base_url="http://api.example.org"),
+        ):
+            with pytest.raises(ConfigError, match=r"_BASE_URL is 'http://api\.example\.org': expected https://"):
+                _ = client.user() if isinstance(client, JotformResource) else client.contact(1)
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "LOCALHOST"])
+    def test_a_simulator_on_this_machine_needs_none(self, host: str) -> None:
+        assert str(checked_url(f"http://{host}:8600/jotform", setting="JOTFORM_BASE_URL")).endswith(":8600/jotform")
+
+    def test_nor_does_an_address_to_which_no_key_goes(self) -> None:
+        assert checked_url("http://office.example.org", setting="UI_URL", gets_key=False).host == "office.example.org"
 
     def test_terminal_escapes_are_taken_out(self) -> None:
         evil = "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x9b31m\u202ereversed\nnext" + "x" * 500
