@@ -61,7 +61,7 @@ def raw_gb_campaign_members(
     program: dg.ResourceParam[ProgramYear],
 ) -> Computed:
     """Read from Givebutter's API, the whole list each time; a member that vanishes is marked, not removed (R12)."""
-    now = utc_now()
+    now, counted = utc_now(), givebutter.counting()
     with told_plainly():
         campaign = givebutter.campaign(program.givebutter.campaign)
         members = givebutter.members(campaign.campaign_id, on_page=_log_pages(context, "members"))
@@ -85,8 +85,7 @@ def raw_gb_campaign_members(
             "members listed": listed.height,
             "new": listed.join(known, on="member_id", how="anti").height,
             "raised in all, USD": float(listed["raised"].sum() or 0),
-            "calls made": givebutter.calls,
-            "calls tried again": givebutter.retries,
+            **counted(),
         }
     )
     read = source_read(source, LastRead(now, now, listed.height))
@@ -170,7 +169,7 @@ def _list(
     program: ProgramYear,
 ) -> dict[str, Any]:
     """The full list, or what was updated since the last read."""
-    began, last = utc_now(), last_read(warehouse, CONTACTS_SOURCE)
+    began, last, counted = utc_now(), last_read(warehouse, CONTACTS_SOURCE), givebutter.counting()
     is_outdated = last.full_read_at is None or began - last.full_read_at > FULL_LIST_EVERY
     since = None if config.source == "full" or last.read_at is None or is_outdated else last.read_at - OVERLAP
     contacts = givebutter.contacts(updated_after=since, on_page=_log_pages(context, "contacts"))
@@ -190,8 +189,7 @@ def _list(
         "read": f"updated since {since:%Y-%m-%d %H:%M} UTC" if since else "every contact",
         "contacts listed": len(contacts),
         **learned,
-        "calls made": givebutter.calls,
-        "calls tried again": givebutter.retries,
+        **counted(),
     }
 
 
@@ -225,7 +223,7 @@ def _refresh(
 
     Contacts that vanished and hold a mentor's External ID are asked for too: archived ones go on reserving it.
     """
-    began = utc_now()
+    began, counted = utc_now(), givebutter.counting()
     with warehouse.reading() as reader:
         links = reader.read_or_empty("contact_links", columns=["mn_id", "gb_contact_id"], year=program.year)
         matches = reader.read_or_empty("contact_matches", columns=["contact_id", "role"], year=program.year)
@@ -263,8 +261,7 @@ def _refresh(
     return {"contacts asked for": len(contact_ids), **_learn(warehouse, readings, program, now)} | {
         "archived": len(archived) + sum(1 for contact in found if contact.get("archived_at")),
         "gone": len(gone),
-        "calls made": givebutter.calls,
-        "calls tried again": givebutter.retries,
+        **counted(),
     }
 
 

@@ -4,6 +4,7 @@ A form has at most a few thousand submissions, so a whole read is one to three c
 tombstones and edits come with it. What the answers mean is in `domain.submissions`.
 """
 
+from datetime import datetime
 from typing import Final
 
 import dagster as dg
@@ -54,10 +55,11 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
     ) -> Computed:
         """Read from Jotform, the whole form each time; a submission that vanishes is marked, not removed (R12)."""
         form = configured_forms(program.jotform).get(table)
+        now = utc_now()
         if form is None:
             context.log.info("The year file has no such form: nothing was read.")
-            return Computed(TABLES[table].empty())
-        now, source = utc_now(), form_source(form.form_id)
+            return Computed(_with_retention(TABLES[table].empty(), table, warehouse, settings, now))
+        source, counted = form_source(form.form_id), jotform.counting()
         with told_plainly():
             require_questions(table, form, jotform.questions(form.form_id))
             submissions = jotform.submissions(
@@ -81,18 +83,28 @@ def _form_asset(table: str) -> dg.AssetsDefinition:
                 "new": listed.join(known, on="submission_id", how="anti").height,
                 "deleted": rows.filter(status="DELETED").height,
                 "no longer listed": rows.filter(pl.col("missing_since").is_not_null()).height,
-                "calls made": jotform.calls,
-                "calls tried again": jotform.retries,
+                **counted(),
                 "calls left today": jotform.limit_left,
             }
         )
-        if settings.keep_answers_days is not None:
-            # Of earlier years too, which nothing reads any more.
-            earlier = warehouse.read_or_empty(table).join(rows, on="submission_id", how="anti")
-            rows = without_old_answers(pl.concat([rows, earlier]), days=settings.keep_answers_days, now=now)
+        rows = _with_retention(rows, table, warehouse, settings, now)
         return Computed(rows, also={"source_reads": source_read(source, LastRead(now, now, listed.height))})
 
     return form
+
+
+def _with_retention(
+    rows: pl.DataFrame, table: str, warehouse: Warehouse, settings: Settings, now: datetime
+) -> pl.DataFrame:
+    """Rows to store, without answers that were kept long enough.
+
+    Where a setting says so, the table's other rows are among them, too: those of earlier years, and of forms that the
+    year file no longer has. No sync reads them any more.
+    """
+    if settings.keep_answers_days is None:
+        return rows
+    others = warehouse.read_or_empty(table).join(rows, on="submission_id", how="anti")
+    return without_old_answers(pl.concat([rows, others]), days=settings.keep_answers_days, now=now)
 
 
 raw_mn_signups, raw_mn_funds_setup, raw_mn_training_signup, raw_mn_partner_preference = (

@@ -5,6 +5,8 @@ Each run materialises the six raw assets together, over HTTP, into a real wareho
 
 from __future__ import annotations
 
+import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,10 +17,13 @@ import pytest
 from mentor_pipeline.assets import givebutter, jotform
 from mentor_pipeline.checks.raw import REQUIRED
 from mentor_pipeline.definitions import build_resources
+from mentor_pipeline.domain.forgotten import ANSWERS_REMOVED
+from mentor_pipeline.domain.submissions import FORM_TABLES
 from mentor_pipeline.operator.runs import environment
+from mentor_pipeline.settings import packaged_config_dir
 from mentor_pipeline.simulator import World, generate_world
 from mentor_pipeline.simulator.faults import Fault
-from tests.acceptance.installation import installed
+from tests.acceptance.installation import done, installed
 from tests.builders import YEAR, program, row, together
 from tests.resources.fault_cases import CLOCK_IS_AHEAD
 
@@ -251,3 +256,31 @@ def test_a_clock_that_is_ahead_costs_no_edit(tmp_path: Path) -> None:
         second = raw.run(givebutter.raw_gb_full_contacts, source="api")
     assert first.warnings == [CLOCK_IS_AHEAD.replace("…", "180")]
     assert second.after[CONTACTS]["prefix"].to_list() == ["Birdie"]
+
+
+def test_old_answers_go_also_those_of_earlier_years_and_of_a_form_that_is_no_longer_configured(tmp_path: Path) -> None:
+    config_dir = tmp_path / "config"
+    shutil.copytree(packaged_config_dir(), config_dir)
+    file = config_dir / f"{YEAR}.toml"
+    keeps = 7
+    with installed(
+        tmp_path / "data", generate_world(program(), seed=3, mentors=15, contacts=60), config_dir=config_dir
+    ) as there:
+        done(there.run("sync"))
+        for table in FORM_TABLES.values():
+            of_last_year = there.table(table).with_columns(pl.col("submission_id") + "0", year=pl.col("year") - 1)
+            there.warehouse.append(table, of_last_year)
+        before = {table: there.table(table) for table in FORM_TABLES.values()}
+        assert not any(rows["answers"].is_in([ANSWERS_REMOVED, "{}"]).any() for rows in before.values())
+        text, found = re.subn(r"(?ms)^\[jotform\.partner\].*?(?=^\[)", "", file.read_text(encoding="utf-8"))
+        assert found == 1
+        file.write_text(text, encoding="utf-8")
+        there.variables["MENTOR_PIPELINE_KEEP_ANSWERS_DAYS"] = str(keeps)
+        done(there.run("sync"))
+        after = {table: there.table(table) for table in FORM_TABLES.values()}
+    is_old = pl.col("submitted_at") < datetime.now(UTC) - timedelta(days=keeps)
+    for table, rows in before.items():
+        assert rows.select(is_old).to_series().unique().len() == 2, f"{table}: some are old, and some are not"
+        expected = rows.with_columns(answers=pl.when(is_old).then(pl.lit(ANSWERS_REMOVED)).otherwise("answers"))
+        columns = ["submission_id", "year", "answers"]
+        assert after[table].select(columns).sort(columns).equals(expected.select(columns).sort(columns)), table
