@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from mentor_pipeline.simulator import World, generate_world
 from mentor_pipeline.simulator.faults import Fault, Kind
+from tests.acceptance import mishaps
 from tests.builders import program
 
 Read: TypeAlias = Literal["contacts", "members", "one by one", "sign-ups", "setup form", "training form"]
@@ -40,7 +41,7 @@ CLOCK_IS_AHEAD: Final = (
 )
 """What a run warns of."""
 NOBODY_THERE: Final = "http://127.0.0.1:1"
-UNKNOWN_HOST: Final = "http://givebutter.invalid"
+UNKNOWN_HOST: Final = "https://givebutter.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Case:
         faults: what the simulated services do.
         requests: requests that they see.
         again: how many of them were calls tried again; the others read pages once more, or ask what is wrong.
-        says: the message, with … where it varies; None when the list comes whole and right.
+        says: the message, with … where it varies, as do the tries where they hang on waits; None when the list comes
+            whole and right.
         warns: what the run warns of though the list comes whole.
         base_url: another address than the simulated services'.
         timeout_seconds: longest silence that the client waits for.
@@ -103,10 +105,8 @@ _BUSY: Final = "Givebutter is busy or down: wait a while and run it again. It wa
 _PAGE_3: Final = "Givebutter, GET /contacts?page=3&per_page=100:"
 _MEMBERS: Final = "Givebutter, GET /campaigns/…/members?page=1&per_page=100:"
 _FORM: Final = "Jotform, GET /form/…/submissions?limit=1000&offset=0&orderby=created_at&direction=ASC:"
-_CONNECTION: Final = (
-    "Nothing was written. Check the connection and GIVEBUTTER_BASE_URL, then run it again. It was tried 6 times."
-)
-_BROKEN: Final = "if that stays, check GIVEBUTTER_BASE_URL and what is in between. It was tried 6 times."
+_CONNECTION: Final = "Nothing was written. Check the connection and GIVEBUTTER_BASE_URL, then run it again."
+_BROKEN: Final = "if that stays, check GIVEBUTTER_BASE_URL and what is in between. It was tried … times."
 _SLOWLY: Final[dict[str, object]] = {"status": 429, "message": "Too Many Attempts."}
 _QUOTA: Final = (
     "the account's calls for today are used up (API-Limit exceeded). Nothing was written. The count starts again at "
@@ -206,7 +206,7 @@ CASES: Final = (
         _members("hang", times=None),
         6,
         again=5,
-        says=f"{_MEMBERS} no usable answer (ReadTimeout: timed out). {_CONNECTION}",
+        says=f"{_MEMBERS} no usable answer (ReadTimeout: timed out). {_CONNECTION} It was tried … times.",
         timeout_seconds=0.2,
     ),
     Case(
@@ -226,7 +226,7 @@ CASES: Final = (
         _members("reset", times=None),
         6,
         again=5,
-        says=f"{_MEMBERS} no usable answer (…). {_CONNECTION}",
+        says=f"{_MEMBERS} no usable answer (…). {_CONNECTION} It was tried 6 times.",
     ),
     Case("JSON that is cut short, once", "sign-ups", _signups("cut_short", first=2), 3, again=1),
     Case(
@@ -252,7 +252,7 @@ CASES: Final = (
         6,
         again=5,
         says=f'{_MEMBERS} answered 200, but with a web page ("Please sign in"). Nothing was written. A '
-        "proxy or a sign-in page may be in between: check GIVEBUTTER_BASE_URL. It was tried 6 times.",
+        "proxy or a sign-in page may be in between: check GIVEBUTTER_BASE_URL. It was tried … times.",
     ),
     Case(
         "Nobody listens at the address",
@@ -260,7 +260,7 @@ CASES: Final = (
         (),
         0,
         again=5,
-        says=f"{_MEMBERS} no usable answer (ConnectError: …). {_CONNECTION}",
+        says=f"{_MEMBERS} no usable answer (ConnectError: …). {_CONNECTION} It was tried … times.",
         base_url=NOBODY_THERE,
     ),
     Case(
@@ -269,7 +269,7 @@ CASES: Final = (
         (),
         0,
         again=5,
-        says=f"{_MEMBERS} no usable answer (ConnectError: …). {_CONNECTION}",
+        says=f"{_MEMBERS} no usable answer (ConnectError: …). {_CONNECTION} It was tried … times.",
         base_url=UNKNOWN_HOST,
     ),
     # -- keys ---------------------------------------------------------------------------------------------------------
@@ -372,8 +372,10 @@ through. The message is in the command's output, in `mentor-pipeline status`, in
 calls were tried again is in the metadata of the run.
 
 A call is tried up to 6 times within 5 minutes, with growing pauses (half a second to half a minute) or after the pause
-that the service asks for, if that is 2 minutes or less. A host that cannot be reached, and a web page instead of data,
-are given up after about 10 seconds, and the lists that are read after it in the same run ask it only once.
+that the service asks for, if that is 2 minutes or less. A host that cannot be reached, and a web page, JSON that is cut
+short or nothing at all instead of data, are given up after about 10 seconds, and the lists that are read after it in
+the same run ask it only once. An answer of more than 100 MB is not read to its end, and not asked for again. In the
+table … stands for what varies.
 
 | what goes wrong | what you see | kept |
 |---|---|---|
@@ -405,12 +407,12 @@ def _told(case: Case) -> str:
 
 
 def markdown() -> str:
-    """The page docs/faults.md."""
+    """The page docs/faults.md; its last section is about what befalls a run besides."""
     rows = [
         f"| {case.title} | {_told(case)} | {'the table as it was' if case.says else 'the whole list'} |"
         for case in CASES
     ]
-    return _HEAD + "\n".join(rows) + "\n" + _TAIL.rstrip("\n") + "\n"
+    return _HEAD + "\n".join(rows) + "\n" + _TAIL.rstrip("\n") + "\n\n" + mishaps.section()
 
 
 if __name__ == "__main__":

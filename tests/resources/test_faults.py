@@ -141,6 +141,20 @@ def test_once_it_is_over_the_same_client_reads_everything(simulator: Simulator, 
     assert len(simulator.calls) - (asking.givebutter.retries - before) == REQUESTS[case.read]
 
 
+@pytest.mark.slow  # it waits as long as an operator does
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.says and "It was tried" in case.says], ids=lambda case: case.title
+)
+def test_what_is_said_of_the_tries_holds_with_the_real_waits_too(
+    simulator: Simulator, world: World, case: Case
+) -> None:
+    simulator.faults.set(*case.faults)
+    asking = clients(simulator, base_url=case.base_url, timeout_seconds=case.timeout_seconds)
+    with pytest.raises(ApiError) as caught:
+        asking.read(case.read, world)
+    assert case.is_said_by(str(caught.value)), str(caught.value)
+
+
 def test_every_kind_of_fault_is_among_the_cases() -> None:
     kinds = set(fault_cases.Kind.__args__)  # type: ignore[attr-defined]
     assert {fault.kind for case in CASES for fault in case.faults} == kinds
