@@ -1,20 +1,35 @@
 """The one exception hierarchy.
 
 Raised close to the cause, caught at the edge (CLI, Dagster op, sensor). Every message is written for an
-operator: what happened, to whom, what was left untouched, what to do next.
+operator: what happened, to whom, what was left untouched, what to do next. What it quotes (names of files, cells) is
+made harmless here, so that wherever the message is printed, logged or kept, it steers no terminal.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
 
+_STEERING: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, the beginning of every terminal escape among them, and what turns the direction of writing."""
+
+
+def steering_nothing(text: str) -> str:
+    """A text with foreign words in it, with a sign in the place of each character that would steer a terminal."""
+    return _STEERING.sub("\ufffd", text)
+
+
 class MentorPipelineError(Exception):
     """Base of every error that this package raises on purpose. The message is for an operator."""
+
+    def __str__(self) -> str:
+        """The message, as it may be printed."""
+        return steering_nothing(super().__str__())
 
 
 class ConfigError(MentorPipelineError):

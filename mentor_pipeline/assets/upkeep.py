@@ -14,6 +14,7 @@ from pydantic import Field
 from mentor_pipeline.assets.common import columns_of, table_asset, table_of, told_plainly, utc_now
 from mentor_pipeline.domain import archive, release
 from mentor_pipeline.domain.decisions import resolve_aliases
+from mentor_pipeline.errors import steering_nothing
 from mentor_pipeline.operator import tags
 from mentor_pipeline.operator.archive import LOG, ArchiveReport, Archivist, ContactMove, Operation
 from mentor_pipeline.resources.givebutter import GivebutterResource
@@ -134,7 +135,7 @@ def push_own_tags(
     """The one step of the job `push_tags`."""
 
     def log(move: tags.TagMove) -> None:
-        context.log.info("contact %d, %s: %s", move.contact_id, move.mentor_name, move.error or move.state)
+        _log_move(context, move.contact_id, move.mentor_name, move.error or move.state)
 
     with told_plainly():
         tagger = tags.Tagger(
@@ -150,6 +151,10 @@ def push_own_tags(
         _tell(context, report, tags.LOG, table_of(_tag_rows(report.moves)), warehouse)
 
 
+def _log_move(context: dg.OpExecutionContext, contact_id: int, name: str, what: str) -> None:
+    context.log.info(steering_nothing(f"contact {contact_id}, {name}: {what}"))
+
+
 def _do(
     context: dg.OpExecutionContext,
     operation: Operation,
@@ -161,7 +166,7 @@ def _do(
     limit: int | None = None,
 ) -> None:
     def log(move: ContactMove) -> None:
-        context.log.info("contact %d, %s: %s", move.contact_id, move.name, move.error or move.state)
+        _log_move(context, move.contact_id, move.name, move.error or move.state)
 
     with told_plainly():
         archivist = Archivist(

@@ -7,7 +7,6 @@ out. What things look like is in `show`, and how commands are named in `hints`.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import contextmanager
 from decimal import Decimal
@@ -20,6 +19,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from mentor_pipeline.cli import hints
+from mentor_pipeline.errors import steering_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH: Final = 120
 """Width of what is written to a file or a pipe."""
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters by which a name or a cell could steer the terminal, or turn around what is read there."""
 
 
 class Terminal:
@@ -132,8 +130,8 @@ class _Harmless(Console):
         elif isinstance(renderable, Text):
             renderable = hints.shown(renderable)
         for segment in super().render(renderable, options):
-            if segment.control is None and _UNPRINTABLE.search(segment.text):
-                yield Segment(_UNPRINTABLE.sub("\ufffd", segment.text), segment.style)
+            if segment.control is None:
+                yield Segment(steering_nothing(segment.text), segment.style)
             else:
                 yield segment
 

@@ -28,9 +28,9 @@ from mentor_pipeline.domain.forgotten import PERSON
 from mentor_pipeline.domain.knowledge import Reading, is_partial, listed_count
 from mentor_pipeline.domain.normalise import comparable_mn_id
 from mentor_pipeline.domain.shrink import tag_of_filter
-from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WarehouseError
+from mentor_pipeline.errors import FileRejectedError, MentorPipelineError, WarehouseError, steering_nothing
 from mentor_pipeline.operator.contacts import CONTACTS, CONTACTS_SOURCE, Learner
-from mentor_pipeline.operator.inbox import MAX_FAILURES, already_imported, put_away
+from mentor_pipeline.operator.inbox import MAX_FAILURES, NO_FILE, already_imported, opened, put_away
 from mentor_pipeline.tables import TABLES
 
 if TYPE_CHECKING:
@@ -115,6 +115,14 @@ class _Attempt:
     def is_from_inbox(self) -> bool:
         return self.inbox is not None and self.path.parent.resolve() == self.inbox.resolve()
 
+    def opened(self) -> BufferedReader:
+        """The file, open to read; a link only where a person named it, not where somebody dropped it.
+
+        Raises:
+            OSError: see `inbox.opened`.
+        """
+        return opened(self.path, follow_links=not self.is_from_inbox)
+
     def put_away(self, folder: Literal["done", "rejected"], note: str = "") -> Path | None:
         """Move the file when it came from the inbox; where it lies now."""
         if self.inbox is None or not self.is_from_inbox:
@@ -138,22 +146,14 @@ def import_csv(
     inbox: Path | None = None,
 ) -> ImportOutcome:
     """Import whichever kind of file a person dropped: a contacts export, or a `-failed.csv`."""
+    attempt = _Attempt(path, FileKind.CONTACTS, warehouse, now, actor, run_id, inbox)
     try:
-        with path.open("rb") as file:
+        with attempt.opened() as file:
             kind = kind_of(file.read(1 << 20), path.name)
     except OSError:
         kind = FileKind.OTHER  # the import itself says what is the matter with the file
-    attempt = _Attempt(
-        path,
-        FileKind.FAILURES if kind is FileKind.FAILURES else FileKind.CONTACTS,
-        warehouse,
-        now,
-        actor,
-        run_id,
-        inbox,
-    )
-    if attempt.kind is FileKind.FAILURES:
-        return _import_failures(attempt, program)
+    if kind is FileKind.FAILURES:
+        return _import_failures(replace(attempt, kind=kind), program)
     return _import_contacts(attempt, program, allow_shrink=allow_shrink)
 
 
@@ -223,7 +223,7 @@ def _import(
         is_wanted_again: True when a content is to be imported again although it was imported (its ledger row).
     """
     try:
-        file = _opened(attempt.path)
+        file = _opened(attempt)
     except FileNotFoundError as error:
         return _put_away_meanwhile(attempt, error)
     with file:
@@ -266,6 +266,7 @@ def _import_opened(
             is_done = now_known is not None and now_known["status"] == "completed"
             if not is_done:
                 row |= write(transaction) | {"status": "completed", "finished_at": attempt.later()}
+                row["message"] = steering_nothing(row["message"])
                 transaction.upsert(_LEDGER.name, _ledger_frame(row))
     except FileRejectedError as error:
         _reject(attempt, row, str(error))
@@ -287,20 +288,23 @@ def _import_opened(
     )
 
 
-def _opened(path: Path) -> BufferedReader:
+def _opened(attempt: _Attempt) -> BufferedReader:
     """The file, open to read.
 
     Raises:
         FileNotFoundError: it is not there.
+        FileRejectedError: a link or a pipe lies in the inbox.
         MentorPipelineError: it cannot be read, or is no file.
     """
     try:
-        file = path.open("rb")
+        return attempt.opened()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _unreadable(path, error) from error
-    return file
+        if attempt.is_from_inbox and error.errno in {errno.ELOOP, errno.ENOTSUP}:
+            msg = f"{attempt.path} was not imported: {NO_FILE}."
+            raise FileRejectedError(msg) from error
+        raise _unreadable(attempt.path, error) from error
 
 
 @contextmanager
@@ -388,13 +392,13 @@ def _note_failure(attempt: _Attempt, row: dict[str, Any], error: Exception) -> N
         )
         _reject(attempt, row, reason)
         return
-    row |= {"status": "failed", "message": str(error), "finished_at": attempt.later()}
+    row |= {"status": "failed", "message": steering_nothing(str(error)), "finished_at": attempt.later()}
     with suppress(WarehouseError):  # the warehouse itself may be what failed; the first error is the one to show
         attempt.note(row)
 
 
 def _reject(attempt: _Attempt, row: dict[str, Any], reason: str) -> None:
-    row |= {"status": "rejected", "message": reason, "finished_at": attempt.later()}
+    row |= {"status": "rejected", "message": steering_nothing(reason), "finished_at": attempt.later()}
     with suppress(WarehouseError):  # without its ledger row the file stays in the inbox and is judged again
         attempt.note(row)
         attempt.put_away("rejected", reason)

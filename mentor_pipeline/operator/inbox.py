@@ -7,8 +7,10 @@ import of a file, and its ledger, are in `imports`; the sensor and the CLI only 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
-from mentor_pipeline.errors import MentorPipelineError
+from mentor_pipeline.errors import MentorPipelineError, steering_nothing
 from mentor_pipeline.operator.folders import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
+    from io import BufferedReader
 
 MAX_FAILURES: Final = 3
 PAUSES: Final = (timedelta(minutes=1), timedelta(minutes=5))
@@ -36,6 +39,8 @@ _BY_HAND: Final = (
     "When that is mended, import the file with `mentor-pipeline import-contacts` (or `import-failures`). Nothing of it "
     "was imported."
 )
+
+NO_FILE: Final = "it is a link or a pipe, not a file: it was left where it is, unread. Put the file itself there"
 
 _ENDED: Final = ("completed", "rejected")
 _USED: Final = (
@@ -60,6 +65,7 @@ class InboxFile:
         mtime_ns: when it was last written.
         sha256: its content; None until it has settled and was read.
         is_readable: False when reading it failed.
+        is_plain: False for a link, a pipe and the like: they stay where they are, and nothing is read by them.
     """
 
     name: str
@@ -67,6 +73,7 @@ class InboxFile:
     mtime_ns: int
     sha256: str | None = None
     is_readable: bool = True
+    is_plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ def observe(inbox: Path, previous: Mapping[str, InboxFile], *, seconds: float | 
     until = None if seconds is None else time.monotonic() + seconds
     for seen in listed:
         before = previous.get(seen.name)
-        if before is not None and _is_same(before, seen) and not _is_unfinished(seen.name):
+        if before is not None and seen.is_plain and _is_same(before, seen) and not _is_unfinished(seen.name):
             sha256 = before.sha256
             has_time = until is None or time.monotonic() < until
             if sha256 is None and has_time:
@@ -154,19 +161,21 @@ def observe(inbox: Path, previous: Mapping[str, InboxFile], *, seconds: float | 
 
 
 def _listed(inbox: Path) -> list[InboxFile]:
-    """The files of the folder with size and time, by name."""
+    """What is in the folder, but for folders, with size and time, by name; links are not followed."""
     files = []
     try:
         inbox.mkdir(mode=PRIVATE, exist_ok=True)
         with os.scandir(inbox) as entries:
             for entry in entries:
-                if not entry.is_file():
+                if entry.is_dir(follow_symlinks=False):
                     continue
                 try:
-                    stat = entry.stat()
-                    files.append(InboxFile(_readable_name(inbox, entry.name), stat.st_size, stat.st_mtime_ns))
+                    found = entry.stat(follow_symlinks=False)
+                    name = _readable_name(inbox, entry.name)
                 except FileNotFoundError:  # moved away between listing and looking
                     continue
+                is_plain = stat.S_ISREG(found.st_mode)
+                files.append(InboxFile(name, found.st_size, found.st_mtime_ns, is_plain=is_plain))
     except OSError as error:
         msg = f"The inbox {inbox} cannot be listed: {error.strerror}. No file was looked at. Make the folder readable."
         raise MentorPipelineError(msg) from error
@@ -187,10 +196,32 @@ def _is_same(before: InboxFile | None, now: InboxFile) -> bool:
     return before is not None and (before.size, before.mtime_ns) == (now.size, now.mtime_ns)
 
 
+def not_followed(files: Iterable[InboxFile], previous_tick: Mapping[str, InboxFile]) -> list[str]:
+    """What to tell of links and the like that are new since the previous tick: each is told once."""
+    new = (file for file in files if not file.is_plain and not _is_same(previous_tick.get(file.name), file))
+    return [steering_nothing(f"{file.name} in the inbox: {NO_FILE}.") for file in new]
+
+
+def opened(path: Path, *, follow_links: bool) -> BufferedReader:
+    """A plain file, open to read; a pipe is not waited for.
+
+    Raises:
+        OSError: it cannot be read; with the number of `ELOOP` it is a link that is not to be followed, with that of
+            `ENOTSUP` no plain file.
+    """
+    # A pipe is opened only when somebody writes into it, unless it is asked for without waiting.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENOTSUP, "it is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def _sha256(path: Path) -> str | None:
     """Hash of the content; None when it cannot be read (now)."""
     try:
-        with path.open("rb") as file:
+        with opened(path, follow_links=False) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
@@ -234,6 +265,9 @@ def plan(
     for file in files:
         if _is_unfinished(file.name):
             waiting.append(Waiting(file.name, "it has the name of an unfinished file"))
+            continue
+        if not file.is_plain:
+            waiting.append(Waiting(file.name, NO_FILE))
             continue
         if not _is_same(previous_tick.get(file.name), file):
             waiting.append(Waiting(file.name, "it is new or was still changing; it is looked at again"))
@@ -291,7 +325,7 @@ def _done_with(file: InboxFile, entry: Mapping[str, Any]) -> DoneWith:
 
 def already_imported(entry: Mapping[str, Any]) -> str:
     """What to tell about a content that is in the ledger as imported."""
-    return (
+    return steering_nothing(
         f"This content was already imported on {entry['finished_at']:%Y-%m-%d %H:%M} UTC as {entry['filename']}. "
         "Nothing was changed."
     )
@@ -380,6 +414,12 @@ def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note:
         MentorPipelineError: it cannot be moved.
     """
     target_dir = inbox / folder
+    if target_dir.is_symlink():
+        msg = (
+            f"{path} is done with but was not moved: {target_dir} is a link, and nothing is put outside of the inbox. "
+            "What was imported stays imported, and it is not imported twice. Remove the link."
+        )
+        raise MentorPipelineError(msg)
     try:
         target_dir.mkdir(mode=PRIVATE, exist_ok=True)
         if not path.exists():  # another tick put it away first
@@ -387,7 +427,7 @@ def put_away(path: Path, inbox: Path, folder: Literal["done", "rejected"], note:
         target = _reserved(target_dir, path.name)
         beside = _reserved(target_dir, f"{target.name}.txt") if note else None
         if beside is not None:
-            beside.write_text(f"{note}\n", encoding="utf-8")
+            beside.write_text(f"{steering_nothing(note)}\n", encoding="utf-8")
         try:
             path.replace(target)
         except FileNotFoundError:

@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 
 from mentor_pipeline.domain.findings import to_json
-from mentor_pipeline.errors import MentorPipelineError, WarehouseError
+from mentor_pipeline.errors import MentorPipelineError, WarehouseError, steering_nothing
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.resources.writer_lock import Holder
 from mentor_pipeline.settings import ProgramYear
@@ -147,7 +147,7 @@ class RunGuard(dg.ConfigurableResource["RunGuard"]):
             "finished_at": now,
             "duration_s": (now - row["started_at"]).total_seconds(),
             "records": to_json(_row_counts(instance, row["id"])),
-            "error_message": "\n".join(failures) or None,
+            "error_message": steering_nothing("\n".join(failures)) or None,
         }
         self.warehouse.upsert("sync_log", pl.DataFrame([row]))
 

@@ -16,13 +16,14 @@ import dagster as dg
 import orjson
 
 from mentor_pipeline.domain.findings import to_json
-from mentor_pipeline.errors import WarehouseBusyError
+from mentor_pipeline.errors import WarehouseBusyError, steering_nothing
 from mentor_pipeline.operator.inbox import (
     EarlierRuns,
     InboxFile,
     Plan,
     contents_to_import,
     import_run_config,
+    not_followed,
     observe,
     plan,
     tidy,
@@ -85,6 +86,8 @@ def build_inbox_sensor(
         inbox = settings.inbox_dir
         previous = _read_cursor(context.cursor)
         files = observe(inbox, previous, seconds=SECONDS_TO_READ)
+        for words in not_followed(files, previous):
+            context.log.warning(words)
         cursor = _cursor(files)
         settled = any(file.sha256 is not None for file in files)
         try:
@@ -104,7 +107,7 @@ def build_inbox_sensor(
             dg.RunRequest(
                 run_key=ready.run_key,
                 run_config=import_run_config(inbox / ready.file.name),
-                tags={SHA_TAG: str(ready.file.sha256), FILE_TAG: ready.file.name},
+                tags={SHA_TAG: str(ready.file.sha256), FILE_TAG: steering_nothing(ready.file.name)},
             )
             for ready in planned.ready
         ]
@@ -133,7 +136,7 @@ def _reason(planned: Plan, faults: Sequence[str]) -> str:
     if len(planned.waiting) > 5:
         said.append(f"and {len(planned.waiting) - 5} more")
     if said:
-        return "; ".join(said)
+        return steering_nothing("; ".join(said))
     return f"{len(planned.done_with)} files were put away" if planned.done_with else "The inbox is empty."
 
 

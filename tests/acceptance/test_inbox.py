@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,10 +16,13 @@ import pytest
 
 from mentor_pipeline.definitions import build_defs
 from mentor_pipeline.operator.runs import environment
-from mentor_pipeline.simulator import MentorClass
-from tests.acceptance.installation import done
+from mentor_pipeline.simulator import MentorClass, World
+from tests.acceptance.installation import done, installed
+from tests.builders import program
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mentor_pipeline.operator.runs import InboxRun, RunOutcome
     from tests.acceptance.installation import Installation
 
@@ -183,6 +187,8 @@ def test_a_filtered_export_is_warned_of_with_both_counts(part: Part) -> None:
 
 # -- scenario 20: files of every kind --------------------------------------------------------------------------------
 
+COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""Of Dagster's log itself."""
 HEADER: Final = "Givebutter Contact ID,First Name,Notes"
 WRONG: Final = {
     "empty.csv": (b"", "the file is empty"),
@@ -228,6 +234,48 @@ def test_wrong_files_are_rejected_whole_and_say_why(story: Installation) -> None
     assert after.filter(~is_changed).equals(before.filter(~is_changed))
     contact = after.row(by_predicate=is_changed, named=True)
     assert (contact["first_name"], contact["notes"]) == ("Zoë 🐶", note.replace("\r\n", "\n"))
+
+
+DAEMON: Final = """
+import sys
+from pathlib import Path
+import dagster as dg
+from mentor_pipeline.definitions import build_defs
+from mentor_pipeline.operator.inbox import import_run_config
+
+job = build_defs().resolve_job_def("import_contacts")
+with dg.DagsterInstance.ephemeral() as instance:
+    for name in sys.argv[1:]:
+        job.execute_in_process(instance=instance, run_config=import_run_config(Path(name)), raise_on_error=False)
+"""
+"""Runs as the daemon makes them, with Dagster's own log on the terminal."""
+
+
+def test_what_a_run_logs_of_a_hostile_file_steers_no_terminal(tmp_path: Path) -> None:
+    """Neither by its name nor by its cells: a file that is refused, one that goes in, and the same once more."""
+    steering = "\x1b]0;planted\x07\x9b31m"
+    with installed(tmp_path / "data", World.empty(program())) as there:
+        inbox = there.settings().inbox_dir
+        inbox.mkdir(parents=True)
+        files = [inbox / f"{name}{steering}.csv" for name in ("bad", "good", "again")]
+        files[0].write_text(f"{steering}Head,x\n1,2\n", encoding="utf-8")
+        for file in files[1:]:
+            file.write_text(f"{HEADER}\n1,Ada,x\nx{steering},Ben,y\n", encoding="utf-8")
+        ran = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", DAEMON, *map(str, files)],
+            env={**os.environ, **there.variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        stored = [*there.table("csv_import_log")["message"], *there.table("sync_log")["error_message"].drop_nulls()]
+    log = ran.stdout + ran.stderr
+    for words in ("FileRejectedError: bad", "Failure: bad", "contacts: 1 new", "already imported"):
+        assert words in log
+    assert "]0;planted" in log
+    assert len(stored) == 3
+    for text in (log, *stored):
+        assert not {"\x1b", "\x07", "\x9b"} & set(COLOURS.sub("", text))
 
 
 # -- scenario 21: kills on the way -----------------------------------------------------------------------------------

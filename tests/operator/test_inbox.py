@@ -30,12 +30,14 @@ from mentor_pipeline.operator.imports import (
     import_failures_csv,
 )
 from mentor_pipeline.operator.inbox import (
+    NO_FILE,
     DoneWith,
     EarlierRuns,
     InboxFile,
     Plan,
     contents_to_import,
     import_run_config,
+    not_followed,
     observe,
     plan,
     put_away,
@@ -228,6 +230,86 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> No
     (tmp_path / "inbox").write_text("a file", encoding="utf-8")
     with pytest.raises(MentorPipelineError, match="cannot be listed"):
         observe(tmp_path / "inbox", {})
+
+
+def entries(folder: Path) -> set[str]:
+    return {f"{path.relative_to(folder)} {path.lstat().st_ino}" for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder outside of the inbox, with somebody's files."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    dropped(folder, "contacts.csv", export(range(1, 4)))
+    dropped(folder, "secret.conf", "password=orange,x\n1,2\n")
+    return folder
+
+
+@pytest.fixture
+def linked(inbox: Path, elsewhere: Path) -> Path:
+    """An inbox with links to files, to a folder and to nothing, and a pipe into which nobody writes."""
+    for name, target in {"a.csv": "contacts.csv", "b.csv": "secret.conf", "c.csv": "", "d.csv": "nothing"}.items():
+        (inbox / name).symlink_to(elsewhere / target)
+    os.mkfifo(inbox / "e.csv")
+    return inbox
+
+
+@pytest.mark.timeout(20)
+def test_links_and_pipes_are_neither_followed_nor_moved_and_told_once(linked: Path, tmp_path: Path) -> None:
+    before = entries(tmp_path)
+    first = {file.name: file for file in observe(linked, {})}
+    files = observe(linked, first)
+    assert [(file.name, file.sha256, file.is_plain) for file in files] == [
+        (name, None, False) for name in ("a.csv", "b.csv", "c.csv", "d.csv", "e.csv")
+    ]
+    made = planned(*files, previous=first)
+    assert (made.ready, made.done_with) == ((), ())
+    assert [waits.reason for waits in made.waiting] == [NO_FILE] * 5
+    assert tidy(linked, made) == []
+    assert [words.partition(" in the inbox: it is a link or a pipe")[0] for words in not_followed(files, {})] == [
+        *first
+    ]
+    assert not_followed(files, first) == []
+    assert entries(tmp_path) == before
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("importing", [import_contacts_csv, import_failures_csv, import_csv])
+@pytest.mark.parametrize("name", ["a.csv", "b.csv", "c.csv", "e.csv"])
+def test_a_file_that_became_a_link_or_a_pipe_is_not_imported(
+    warehouse: DuckDBWarehouse, linked: Path, tmp_path: Path, importing: Any, name: str
+) -> None:
+    """As when it was put in the file's place after a tick had seen the file."""
+    before = entries(tmp_path)
+    given = {"warehouse": warehouse, "program": program(), "now": NOW, "actor": "pat", "run_id": "r", "inbox": linked}
+    with pytest.raises(FileRejectedError, match=rf"{name} was not imported: it is a link or a pipe.*unread"):
+        importing(linked / name, **given)
+    assert entries(tmp_path) == before
+    was_there = {link: InboxFile(link, found.st_size, found.st_mtime_ns) for link in ("a.csv", "b.csv", "e.csv")
+                 for found in [(linked / link).lstat()]}  # fmt: skip
+    assert all(file.sha256 is None for file in observe(linked, was_there))
+
+
+@pytest.mark.timeout(20)
+def test_a_person_may_name_a_link_elsewhere_but_no_pipe(
+    warehouse: DuckDBWarehouse, inbox: Path, elsewhere: Path
+) -> None:
+    (elsewhere / "newest.csv").symlink_to(elsewhere / "contacts.csv")
+    os.mkfifo(elsewhere / "pipe.csv")
+    assert imported(elsewhere / "newest.csv", warehouse, inbox).counts["rows"] == 3
+    with pytest.raises(MentorPipelineError, match="it is no plain file"):
+        imported(elsewhere / "pipe.csv", warehouse, inbox)
+
+
+def test_nothing_is_put_away_by_a_link_out_of_the_inbox(inbox: Path, elsewhere: Path) -> None:
+    (inbox / "rejected").symlink_to(elsewhere)
+    before = entries(elsewhere)
+    path = dropped(inbox, "authorized_keys", "x")
+    with pytest.raises(MentorPipelineError, match="rejected is a link"):
+        put_away(path, inbox, "rejected", "no CSV")
+    assert entries(elsewhere) == before
+    assert path.exists()
 
 
 def test_a_name_that_is_no_utf_8_becomes_one_that_can_be_told(inbox: Path) -> None:
@@ -460,6 +542,29 @@ def test_a_rejected_file_leaves_the_data_and_says_why(warehouse: DuckDBWarehouse
     assert entry["status"] == "rejected"
     assert (inbox / "rejected" / "bad.csv.txt").read_text().strip() == entry["message"]
     assert not (inbox / "bad.csv").exists()
+
+
+STEERING = "\x1b[31m\x1b]0;t\x07"
+
+
+def test_what_is_told_of_a_file_steers_no_terminal(warehouse: DuckDBWarehouse, inbox: Path) -> None:
+    bad, good = f"bad{STEERING}.csv", f"good{STEERING}.csv"
+    with pytest.raises(FileRejectedError) as told:
+        imported(dropped(inbox, bad, f"Head{STEERING},x\n1,2\n"), warehouse, inbox)
+    odd = f"x{STEERING},Ada,Elm,2025-10-28 09:00:00\n"
+    done = imported(dropped(inbox, good, export(range(1, 4)) + odd), warehouse, inbox)
+    again = imported(dropped(inbox, "again.csv", (inbox / "done" / good).read_text()), warehouse, inbox)
+    given_up = DoneWith(bad, "rejected", f"{bad}: it killed us.")
+    dropped(inbox, bad, "x")
+    tidy(inbox, Plan(done_with=(given_up,)))
+    notes = [path.read_text(encoding="utf-8") for path in sorted(inbox.rglob("*.txt"))]
+    stored = warehouse.read("csv_import_log")["message"].to_list()
+    texts = [str(told.value), done.message, again.message, *notes, *stored]
+    assert len(texts) == 8
+    for text in texts:
+        assert text.replace("\n", "").isprintable()
+    assert "Head\ufffd[31m" in texts[0]
+    assert "good\ufffd[31m" in again.message
 
 
 def test_a_file_from_elsewhere_is_not_moved(warehouse: DuckDBWarehouse, inbox: Path, tmp_path: Path) -> None:

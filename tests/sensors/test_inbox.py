@@ -18,7 +18,7 @@ import pytest
 from mentor_pipeline.errors import MentorPipelineError
 from mentor_pipeline.operator.imports import import_contacts_csv
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
-from mentor_pipeline.sensors.inbox import CONTENTS_AT_ONCE, SHA_TAG, build_inbox_sensor
+from mentor_pipeline.sensors.inbox import CONTENTS_AT_ONCE, FILE_TAG, SHA_TAG, build_inbox_sensor
 from mentor_pipeline.settings import Settings
 from tests.builders import program
 
@@ -224,6 +224,26 @@ def test_the_contents_of_a_hundred_files_are_asked_for_at_a_time(world: World, m
     later = world.tick()
     assert result.run_requests[0].run_key not in {request.run_key for request in later.run_requests}
     assert len(later.run_requests) == CONTENTS_AT_ONCE - 1
+
+
+def test_a_link_is_told_once_and_left_alone(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "contacts.csv").write_text(TEXT, encoding="utf-8")
+    (world.inbox / "link.csv").symlink_to(tmp_path / "contacts.csv")
+    said = [world.tick() for _ in range(3)]
+    assert not any(tick.run_requests for tick in said)
+    assert "link.csv: it is a link or a pipe" in said[-1].skip_message
+    assert capfd.readouterr().err.count("link.csv in the inbox: it is a link") == 1
+    (world.inbox / "link.csv").unlink()
+    world.drop("link.csv")
+    world.tick()
+    assert keys(world.tick()) == ["1"]
+
+
+def test_what_the_sensor_tells_steers_no_terminal(world: World) -> None:
+    world.drop("a\x1b]0;t\x07.csv")
+    assert world.tick().skip_message.isprintable()
+    (request,) = world.tick().run_requests
+    assert request.tags[FILE_TAG] == "a\ufffd]0;t\ufffd.csv"
 
 
 def test_a_file_whose_runs_all_failed_is_rejected_with_the_reason(world: World) -> None:
