@@ -159,7 +159,10 @@ class Settings(BaseSettings):
         default=30, ge=1, le=_A_CENTURY, description="Days for which Dagster's records of runs are kept."
     )
     keep_exports_days: int | None = Field(
-        default=None, ge=1, le=_A_CENTURY, description="Days for which import files are kept; for ever when unset."
+        default=None,
+        ge=1,
+        le=_A_CENTURY,
+        description="Days for which import files and lists of text messages are kept; for ever when unset.",
     )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where Dagster's UI is; alerts link there.")
     schedules_on: bool = Field(

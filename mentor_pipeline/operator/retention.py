@@ -1,7 +1,8 @@
-"""Letting go of what nobody asks for any more: Dagster's records of old runs, and old import files.
+"""Letting go of what nobody asks for any more: Dagster's records of old runs, and old exports.
 
 An hourly sync leaves a megabyte of events, 10 GB a year, while what it did is in `sync_log` and `mn_changes` for ever.
-Runs that have not ended are never touched, nor is the newest import file, nor what lies beside it under another name.
+Runs that have not ended are never touched, nor is the newest export of each kind (import files, lists of text
+messages), nor what lies beside it under another name.
 Nothing else is deleted here: what people dropped into the inbox stays, and the forms' raw answers are the raw assets'
 matter.
 """
@@ -18,7 +19,8 @@ import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from mentor_pipeline.domain.forgotten import kept_since
-from mentor_pipeline.operator.import_files import import_files
+from mentor_pipeline.operator.export_files import MESSAGES_FILE
+from mentor_pipeline.operator.import_files import IMPORT_FILE, import_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +37,7 @@ class LetGo:
 
     Attributes:
         runs: number of runs whose records went.
-        files: the import files, and what was written with them.
+        files: the exports, and what was written with them.
     """
 
     runs: int
@@ -95,10 +97,10 @@ def _delete_checks(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None
 
 
 def _old_files(folder: Path, before: datetime | None) -> list[Path]:
-    """Import files and what was written with them, all of the newest excepted."""
+    """Exports and what was written with them, all of the newest of each kind excepted."""
     if before is None:
         return []
-    older = list(import_files(folder).values())[:-1]
+    older = chain.from_iterable(list(import_files(folder, kind).values())[:-1] for kind in (IMPORT_FILE, MESSAGES_FILE))
     gone = []
     for path in chain.from_iterable(older):
         try:

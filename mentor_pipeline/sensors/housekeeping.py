@@ -35,7 +35,7 @@ GONE: Final = (
     name="housekeeping",
     minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends runs whose process is gone; deletes Dagster's records of old runs, and old import files where a "
+    description="Ends runs whose process is gone; deletes Dagster's records of old runs, and old exports where a "
     "setting says so.",
 )
 def housekeeping(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SkipReason:

@@ -121,6 +121,20 @@ def test_import_files_go_only_where_a_setting_says_so_and_the_newest_never(
     assert sorted(path.name for path in folder.iterdir()) == sorted([*newest, "notes of mine.csv"])
 
 
+def test_lists_of_text_messages_go_as_import_files_do(settings: Settings, instance: dg.DagsterInstance) -> None:
+    folder = settings.exports_dir
+    first, second, third = (f"text-messages-2025-0{month}-01T120000Z" for month in (1, 2, 3))
+    older = [f"{first}.csv", f"{first}.json", f"{second}.csv", f"{second}.json"]
+    newest = [f"{third}.csv", f"{third}.json"]
+    put(folder, *older, *newest, NEWEST, f"{first}-copy.csv", "text-messages-of mine.csv")
+    assert let_go(instance, settings, TODAY, runs_at_once=1).files == ()
+    kept_short = settings.model_copy(update={"keep_exports_days": 99})
+    gone = let_go(instance, kept_short, TODAY, runs_at_once=1).files
+    assert [path.name for path in gone] == older
+    left = {path.name for path in folder.iterdir()}
+    assert left == {*newest, NEWEST, f"{first}-copy.csv", "text-messages-of mine.csv"}
+
+
 NEWEST = "givebutter-import-2025-03-01T120000Z.csv"
 
 
