@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,11 +26,10 @@ from tests.builders import NOW, YEAR, contact, mentor, program, row
 from tests.small_year import store_small_year
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 
+ROOT = Path(__file__).parents[1]
 MAIN = "from mentor_pipeline.cli import main; main()"
 
 
@@ -156,6 +158,53 @@ def test_a_failure_is_one_json_document_too(words: list[str]) -> None:
     document = json.loads(result.stdout)
     assert document["ok"] is False
     assert document["error"] in " ".join(result.stderr.split())
+
+
+def test_what_a_command_makes_is_its_owners_alone_whatever_the_system_gives(
+    synced: DuckDBWarehouse, data_dir: Path
+) -> None:
+    """Killed when its changes stand only in the file that DuckDB writes ahead: names are in that."""
+    code = f"""
+import os, pathlib, signal
+from mentor_pipeline.resources import duckdb_warehouse
+close = duckdb_warehouse._Engine.close
+def killed(engine, path, connection):
+    if pathlib.Path(f"{{path}}.wal").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    close(engine, path, connection)
+duckdb_warehouse._Engine.close = killed
+{MAIN}"""
+    command = [sys.executable, "-c", code, "forget", "0001", "--yes"]
+    ended = subprocess.run(command, check=False, timeout=60, umask=0o022)  # noqa: S603
+    assert ended.returncode == -signal.SIGKILL
+    assert (data_dir / "mentors.duckdb.wal").exists()
+    assert {
+        path.name: oct(path.stat().st_mode & 0o077) for path in data_dir.iterdir() if path.stat().st_mode & 0o077
+    } == {}
+
+
+def test_what_a_container_makes_is_its_owners_alone() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    (entry,) = (json.loads(line.removeprefix("ENTRYPOINT ")) for line in lines if line.startswith("ENTRYPOINT "))
+    command = [*entry, "sh", "-c", 'umask; echo "$@"', "sh", "two words", "$HOME"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, umask=0o022)  # noqa: S603
+    assert shown.stdout == "0077\ntwo words $HOME\n"
+
+
+def test_the_log_of_faults_does_not_grow_for_ever(data_dir: Path) -> None:
+    data_dir.mkdir()
+    log = data_dir / LOG_NAME
+    log.write_text("".join(f"old {number}\n" for number in range(300_000)), encoding="utf-8")
+    log.chmod(0o600)
+    for number in range(20):
+        error = ValueError(f"fault {number} \x1b[31m {'x' * 60_000}")
+        _tell_unexpected(ValueError, error, None)
+        assert log.stat().st_size < 1_100_000
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith("ValueError: fault") for line in lines) > 8
+    assert lines[-2].startswith("ValueError: fault 19 \ufffd[31m")
+    assert all(re.match(r"old \d+$|\d{4}-|ValueError: fault |x*$", line) for line in lines)
+    assert log.stat().st_mode & 0o077 == 0
 
 
 def test_a_fault_of_the_program_is_one_line_and_a_log(data_dir: Path) -> None:

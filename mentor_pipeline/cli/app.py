@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 import tempfile
 import traceback
@@ -19,7 +20,7 @@ import typer
 
 from mentor_pipeline.cli import hints
 from mentor_pipeline.cli.terminal import Terminal
-from mentor_pipeline.errors import ConfigError, MentorPipelineError
+from mentor_pipeline.errors import ConfigError, MentorPipelineError, steering_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,15 @@ _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base_
 """What typer raises for an unknown option, a missing argument, a bad value; it has no public name."""
 _ASKING_SERVICES: Final = ("sync", "contact-refresh", "archive", "release", "tags", "config")
 """Commands of which some ask the services; with --demo the simulated ones are made to answer."""
+_STOPPED: Final = (
+    "Stopped by you. Nothing is left half done: what was finished stays, and the rest is as it was. The same command "
+    "does it from there."
+)
 LOG_NAME: Final = "mentor-pipeline-errors.log"
+_LONGEST_LOG: Final = 1_000_000
+"""Bytes; from then on the older half of the tracebacks goes."""
+_OWNER_ONLY: Final = 0o077
+"""What everybody else may not do with a file that a command makes, or that DuckDB makes for it (a mask)."""
 
 _HELP: Final = """
 One true record per student mentor, kept in step between Jotform and Givebutter.
@@ -68,6 +77,7 @@ def main() -> None:
 
     # A run makes many small objects that stay; to look through them again and again takes a sixth of its time.
     gc.set_threshold(100_000, 50, 50)
+    os.umask(_OWNER_ONLY)
     sys.excepthook = _tell_unexpected
     command = typer.main.get_command(app)
     if "--json" not in sys.argv:
@@ -94,7 +104,7 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
             terminal.failed(str(error))
             raise typer.Exit(_code(error)) from error
         except KeyboardInterrupt as error:
-            terminal.failed("Stopped by you.")
+            terminal.failed(_STOPPED)
             raise typer.Exit(FAILED) from error
 
     return run
@@ -149,6 +159,9 @@ def _enter_demo(context: typer.Context) -> None:
     except MentorPipelineError as error:
         Terminal(as_json="--json" in sys.argv).failed(str(error))
         raise typer.Exit(_code(error)) from error
+    except KeyboardInterrupt as error:
+        Terminal(as_json="--json" in sys.argv).failed(_STOPPED)
+        raise typer.Exit(FAILED) from error
 
 
 def _tell_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -166,19 +179,33 @@ def _write_traceback(text: str) -> Path | None:
     """Add a traceback to the log in the data folder, or in the folder for temporary files; no secret goes into it."""
     from mentor_pipeline.redaction import known_secrets, shown_command, without_secrets
 
-    text = without_secrets(text, known_secrets(sys.argv))
+    text = steering_nothing(without_secrets(text, known_secrets(sys.argv)))
     for folder in (_data_dir(), Path(tempfile.gettempdir())):
         if folder is None or not folder.is_dir():
             continue
         log = folder / LOG_NAME
         try:
             log.touch(mode=0o600)
+            _shorten(log)
             with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {shown_command(sys.argv)}\n{text}\n")
         except OSError:
             continue
         return log
     return None
+
+
+def _shorten(log: Path) -> None:
+    """Let the beginning of a log go that has grown too long."""
+    too_many = log.stat().st_size - _LONGEST_LOG
+    if too_many > 0:
+        with log.open("r+b") as file:
+            file.seek(too_many + _LONGEST_LOG // 2)
+            file.readline()
+            kept = file.read()
+            file.seek(0)
+            file.write(kept)
+            file.truncate()
 
 
 def _data_dir() -> Path | None:
