@@ -151,7 +151,7 @@ def push_own_tags(
         _tell(context, report, tags.LOG, table_of(_tag_rows(report.moves)), warehouse)
 
 
-def _log_move(context: dg.OpExecutionContext, contact_id: int, name: str, what: str) -> None:
+def _log_move(context: dg.OpExecutionContext, contact_id: int, name: str | None, what: str) -> None:
     context.log.info(steering_nothing(f"contact {contact_id}, {name}: {what}"))
 
 
