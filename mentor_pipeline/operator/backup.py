@@ -294,7 +294,7 @@ def restore(warehouse: Warehouse, settings: Settings, backup: Backup, by: str) -
 def _put_back(warehouse: Warehouse, settings: Settings, archive: zipfile.ZipFile, backup: Backup) -> Restore:
     now, saved = warehouse.counts(TABLES), None
     if any(now.values()):
-        saved = settings.data_dir / "backups" / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S}.zip"
+        saved = settings.data_dir / "backups" / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.zip"
         _provide(saved.parent)
         write_backup(warehouse, settings, saved)
     with warehouse.write() as store:
