@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PHONE: Final = r"^\+[0-9]{7,15}$"
+_WORKBOOKS: Final = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+"""Names under which a spreadsheet program would not open a CSV."""
 
 
 def write_new_csv(path: Path, texts: pl.DataFrame) -> int:
@@ -22,8 +24,12 @@ def write_new_csv(path: Path, texts: pl.DataFrame) -> int:
         How many rows.
 
     Raises:
-        ExportRefusedError: there is such a file, or it cannot be written; nothing was changed.
+        ExportRefusedError: there is such a file, it cannot be written, or has the name of a workbook; nothing was
+            changed.
     """
+    if path.suffix.lower() in _WORKBOOKS:
+        msg = f"{path} would be a CSV under the name of a workbook. Nothing was written. Name it {path.stem}.csv."
+        raise ExportRefusedError(msg)
     safe = texts.with_columns(
         pl.when(pl.col(name).str.contains(_PHONE)).then(pl.col(name)).otherwise(harmless(pl.col(name))).alias(name)
         for name in texts.columns

@@ -363,7 +363,7 @@ class Why:
         year: the program year.
         mn_id: the mentor's id now.
         asked: what was asked for.
-        found_by: as what that was understood: id, name, e-mail, phone or contact id.
+        found_by: as what that was understood: id, name, e-mail, phone, contact id or candidate contact.
         mentor: who it is, by the columns of `mentors` that tell so.
         verdict: the row of `contact_links`; None before the first sync.
         candidates: rows of `contact_matches`, the chosen one first, each with what is known of the `contact`, and
@@ -400,9 +400,10 @@ def why(warehouse: Warehouse, program: ProgramYear, asked: str) -> Why:
     with warehouse.reading() as reader:
         mentors = reader.read_or_empty("mentors", columns=_ABOUT_MENTOR, year=year)
         aliases = reader.read_or_empty("mentor_aliases", year=year)
-        mn_id, found_by = _only_mentor(asked, mentors, aliases, program)
+        all_matches = reader.read_or_empty("contact_matches", year=year)
+        mn_id, found_by = _only_mentor(asked, mentors, aliases, all_matches, program)
         about = pl.col("mn_id") == mn_id
-        matches = reader.read_or_empty("contact_matches", year=year).filter(about)
+        matches = all_matches.filter(about)
         contacts = reader.read_or_empty("raw_gb_full_contacts", columns=_ABOUT_CONTACT) if matches.height else None
         links = reader.read_or_empty("contact_links", year=year).filter(about)
         conflicts = reader.read_or_empty("sync_conflicts", year=year).filter(about & (pl.col("status") == "pending"))
@@ -464,8 +465,13 @@ def _stored_id(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program
     return by_comparable.get(wanted)
 
 
-def _only_mentor(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, program: ProgramYear) -> tuple[str, str]:
-    """Whom an id means, or a name, e-mail, phone or contact's id that only one mentor has; and as what it was read."""
+def _only_mentor(
+    asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, matches: pl.DataFrame, program: ProgramYear
+) -> tuple[str, str]:
+    """Whom an id means, or a name, e-mail, phone or contact's id that only one mentor has; and as what it was read.
+
+    A contact that is nobody's may be a candidate of somebody.
+    """
     stored = _stored_id(asked, mentors, aliases, program)
     if stored is not None:
         return stored, "id"
@@ -480,6 +486,7 @@ def _only_mentor(asked: str, mentors: pl.DataFrame, aliases: pl.DataFrame, progr
         ("e-mail", pl.any_horizontal(pl.col("personal_email", "uga_email") == (email or ""))),
         ("phone", pl.col("phone") == (phone or "")),
         ("contact id", pl.col("gb_contact_id") == contact_id),
+        ("candidate contact", pl.col("mn_id").is_in(matches.filter(contact_id=contact_id)["mn_id"].unique().implode())),
     ):
         found = mentors.filter(has)
         if found.height == 1:

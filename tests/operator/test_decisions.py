@@ -329,6 +329,12 @@ def test_a_fault_in_a_sheet_is_told_by_its_row_and_mentor(sheet: Path, desk_of: 
         refuse_if_any([one for one in rulings if one.state == "refused"])
 
 
+def test_a_sheet_is_no_workbook(tmp_path: Path) -> None:
+    with pytest.raises(ExportRefusedError, match=r"Nothing was written. Name it sheet\.csv\."):
+        write_sheet(tmp_path / "sheet.XLSX", [])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sheet_is_never_written_over(sheet: Path) -> None:
     before = sheet.read_bytes()
     with pytest.raises(ExportRefusedError, match=r"is there already\. It was left as it is"):

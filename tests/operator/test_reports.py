@@ -19,6 +19,8 @@ from tests.builders import NOW, YEAR, contact, mentor, program, row, together
 from tests.small_year import SECOND, conflict, run, store_small_year
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from mentor_pipeline.resources.warehouse import Warehouse
 
 
@@ -187,6 +189,23 @@ def test_why_takes_what_only_one_mentor_has(synced: Warehouse) -> None:
         MentorPipelineError, match=r"2 mentors have the phone .*: 0001 \(.*\), 0042 \(.*\)\. Give the id"
     ):
         reports.why(synced, program(), phone)
+
+
+def test_why_takes_a_contact_that_is_only_a_candidate(synced: Warehouse) -> None:
+    def candidate_of(*mn_ids: str) -> pl.DataFrame:
+        return together(
+            *(
+                row("contact_matches", year=YEAR, mn_id=one, contact_id=555, role="rejected", reason="made up")
+                for one in mn_ids
+            )
+        )
+
+    synced.replace("contact_matches", candidate_of("0042"), year=YEAR)
+    found = reports.why(synced, program(), "555")
+    assert (found.mn_id, found.found_by) == ("0042", "candidate contact")
+    synced.replace("contact_matches", candidate_of("0042", "0001"), year=YEAR)
+    with pytest.raises(MentorPipelineError, match=r"2 mentors have the candidate contact '555': 0001 .*, 0042 "):
+        reports.why(synced, program(), "555")
 
 
 def test_why_names_whom_a_wrong_id_may_mean(synced: Warehouse) -> None:
