@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from mentor_pipeline.cli import jobs, look  # noqa: F401 - they add their commands to `app`
+from mentor_pipeline.cli import decide, jobs, look  # noqa: F401 - they add their commands to `app`
 from mentor_pipeline.cli.app import app
 from mentor_pipeline.operator.runs import environment
 from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
@@ -104,6 +105,22 @@ def test_contact_refresh_asks_for_the_mentors_contacts(here: Installed) -> None:
     assert call_json("contact-refresh")["ok"]
     logged = here.warehouse.read("sync_log").sort("started_at").row(-1, named=True)
     assert (logged["sync_type"], logged["status"]) == ("contact_refresh", "completed")
+
+
+def test_a_sheet_of_decisions_is_recorded_once(here: Installed, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.csv"
+    call_json("conflicts", "export", str(sheet))
+    rows = pl.read_csv(sheet, infer_schema=False).head(2)
+    # As a spreadsheet gives it back: without the zeros before an id.
+    given = rows.with_columns(pl.col("mn_id").str.strip_chars_start("0"), decision=pl.Series(["a", "skip"]))
+    given.write_csv(sheet)
+    done = call_json("conflicts", "import", str(sheet), "--yes", "--by", "Ada")
+    assert done["is_applied"]
+    kept = here.warehouse.read("operator_actions").filter(pl.col("target_id").is_in(rows["conflict_id"].to_list()))
+    assert set(kept["actor"]) == {"Ada"}
+    assert kept.height == rows.height
+    call_json("conflicts", "import", str(sheet), "--yes", "--by", "Ben")
+    assert here.warehouse.read("operator_actions").height == kept.height
 
 
 def test_an_export_of_the_contacts_is_imported_once(here: Installed, tmp_path: Path) -> None:

@@ -183,7 +183,9 @@ def _record(wish: Wish, command: Sequence[str], by: str | None, as_json: bool) -
 
 def _given(wish: Wish) -> dict[str, Any]:
     """A wish as the run config takes it: the fields that were given, which are named alike there."""
-    return {name: value for name, value in asdict(wish).items() if value is not None and name != "row"}
+    from mentor_pipeline.operator.decisions import SHEET_ONLY
+
+    return {name: value for name, value in asdict(wish).items() if value is not None and name not in SHEET_ONLY}
 
 
 def _show_or_run(

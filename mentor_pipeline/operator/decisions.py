@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mentor_pipeline.settings import ProgramYear
 
 ACTIONS: Final = "operator_actions"
+SHEET_ONLY: Final = frozenset({"row", "whose"})
+"""What a `Decision` knows of the spreadsheet that it stands in; judged before a run is begun, which is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Decision:
         custom_value: the value for custom, as typed.
         note: further words.
         row: where it stands in a spreadsheet, whose header is row 1; None when it comes from none.
-        mn_id: whose the spreadsheet says that the conflict is; None where it says nothing.
+        whose: the mentor id that the spreadsheet has beside it; None where it has none.
     """
 
     conflict_id: str
@@ -50,7 +52,7 @@ class Decision:
     custom_value: str | None = None
     note: str | None = None
     row: int | None = None
-    mn_id: str | None = None
+    whose: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,8 @@ class Desk:
             if conflict and conflict["id"] in self._decided_here:
                 msg = f"Conflict {conflict['id']} is decided twice here. Decide it once; nothing was written."
                 raise DecisionRefusedError(msg)
-            if conflict and wish.mn_id is not None:
-                self._refuse_another_mentor(conflict, wish.mn_id)
+            if conflict and wish.whose is not None:
+                self._refuse_another_mentor(conflict, wish.whose)
             action = decision_action(
                 wish.conflict_id, conflict, wish.choice, wish.custom_value, check_custom=self._custom_value
             )

@@ -182,14 +182,14 @@ def test_a_sheet_that_gives_one_contact_to_two_mentors_names_both_rows(desk_of: 
 
 @pytest.mark.parametrize("told", ["0002", "0999", "Maya"])
 def test_a_row_whose_cells_are_of_two_conflicts_is_refused(desk_of: Any, told: str) -> None:
-    (ruling,) = desk_of().judge([Decision(id_of(SELECTION), "a", row=2, mn_id=told)])
+    (ruling,) = desk_of().judge([Decision(id_of(SELECTION), "a", row=2, whose=told)])
     assert (ruling.state, ruling.action) == ("refused", None)
     assert f"The row says mentor {told}, but its conflict is that of mentor 0001" in ruling.words
 
 
 @pytest.mark.parametrize("told", ["0001", "1", None])
 def test_a_row_whose_mentor_is_the_conflicts_is_taken(desk_of: Any, told: str | None) -> None:
-    assert desk_of().judge([Decision(id_of(SELECTION), "a", mn_id=told)])[0].state == "accepted"
+    assert desk_of().judge([Decision(id_of(SELECTION), "a", whose=told)])[0].state == "accepted"
 
 
 def test_one_conflict_is_decided_once_in_a_batch(desk_of: Any) -> None:
