@@ -7,7 +7,8 @@ go; each week an export of the contacts is dropped into the inbox. Told after ev
 syncs, but for tables with what happened, and the files that people dropped into the inbox. It takes hours, so `make
 bench` leaves it out, and with a folder of its own it goes on where it was ended.
 
-    python -m bench.long_life [--syncs N] [--a-day N] [--keep DAYS] [--every N] [--folder DIR] [--json]
+    python -m bench.long_life [--syncs N] [--a-day N] [--keep DAYS] [--every N] [--mentors N] [--contacts N]
+        [--folder DIR] [--json]
 """
 
 from __future__ import annotations
@@ -208,15 +209,19 @@ def main() -> None:
     parser.add_argument("--a-day", type=int, default=24, help="how many of them a day (default: 24)")
     parser.add_argument("--keep", type=int, default=8, help="days for which runs and exports are kept (default: 8)")
     parser.add_argument("--every", type=int, default=100, help="measured after so many (default: 100)")
+    parser.add_argument("--mentors", type=int, default=MENTORS, help=f"in a new installation (default: {MENTORS})")
+    parser.add_argument("--contacts", type=int, default=CONTACTS, help=f"in a new installation (default: {CONTACTS})")
     parser.add_argument("--folder", type=Path, help="keep the installation there, or go on with the one that is there")
     parser.add_argument("--json", action="store_true", help="print one document for machines")
     asked = parser.parse_args()
-    if min(asked.syncs, asked.a_day, asked.keep, asked.every) < 1 or asked.every > asked.syncs:
-        parser.error("numbers must be at least 1, and --every not above --syncs")
+    numbers = (asked.syncs, asked.a_day, asked.keep, asked.every, asked.mentors, asked.contacts)
+    if min(numbers) < 1 or asked.every > asked.syncs or asked.mentors > asked.contacts:
+        parser.error("numbers must be at least 1, --every not above --syncs, --mentors not above --contacts")
     with tempfile.TemporaryDirectory() as passing:
         folder = asked.folder or Path(passing)
         folder.mkdir(parents=True, exist_ok=True)
-        told = live(Pace(asked.syncs, asked.a_day, asked.every, asked.keep), folder)
+        pace = Pace(asked.syncs, asked.a_day, asked.every, asked.keep)
+        told = live(pace, folder, mentors=asked.mentors, contacts=asked.contacts)
     machine = machine_line()
     print(json.dumps({"machine": machine, "life": told}) if asked.json else as_text(machine, told))
     sys.exit(told[-1]["median_processor_seconds"] > SLOWER * told[0]["median_processor_seconds"])
