@@ -28,7 +28,7 @@ from sqlalchemy.exc import OperationalError as SQLAlchemyOperationalError
 from mentor_pipeline.domain.contacts_csv import FileKind, kind_of
 from mentor_pipeline.domain.failures_csv import DOWNLOAD_AGAIN
 from mentor_pipeline.domain.strict_csv import EXPORT_AGAIN, read_header
-from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError
+from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError, steering_nothing
 from mentor_pipeline.operator.folders import private_files, private_folder, shut_data
 from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
 from mentor_pipeline.resources.event_log import keep_engines
@@ -607,7 +607,7 @@ def run_import(
         settings,
         by=by,
         run_config=import_run_config(path, allow_shrink=allow_shrink),
-        tags={SHA_TAG: sha256, FILE_TAG: path.name},
+        tags={SHA_TAG: sha256, FILE_TAG: steering_nothing(path.name)},
         watch=watch,
         definitions=definitions,
     )
