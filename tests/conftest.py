@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Remember when the suite began."""
+    """Remember when the suite began; and let a Ctrl-C reach the programs under test, as it does in a terminal.
+
+    A shell that runs the tests in its background has it ignored, by everything that they start, too.
+    """
     config.stash[_BEGAN] = time.monotonic()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
