@@ -192,7 +192,7 @@ def test_a_schedule_leaves_out_a_time_while_its_last_run_goes_on(
 
 
 def test_loading_takes_less_than_two_seconds(variables: dict[str, str]) -> None:
-    """Processor time of a whole process, the best of five; where other tests slow it down, so is importing Dagster."""
+    """Processor time of a whole process, the best of three; where other tests slow it down, so is importing Dagster."""
 
     def seconds(code: str) -> float:
         command = [sys.executable, "-c", f"import time; {code}; print(time.process_time())"]
@@ -200,6 +200,6 @@ def test_loading_takes_less_than_two_seconds(variables: dict[str, str]) -> None:
         return float(told.stdout.splitlines()[-1])
 
     pairs = [
-        (seconds("import dagster"), seconds("import mentor_pipeline.definitions as d; d.defs()")) for _ in range(5)
+        (seconds("import dagster"), seconds("import mentor_pipeline.definitions as d; d.defs()")) for _ in range(3)
     ]
     assert min(own for _, own in pairs) < max(LIMIT_S, 2.5 * min(dagster for dagster, _ in pairs)), pairs

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
     from tests.postgres import Postgres
 
-ON_BOTH: Final = {"test_first_day", "test_every_hour", "test_kills", "test_secrets"}
-"""Stories that `make test` tells on both databases."""
+ON_BOTH: Final = {"test_kills"}
+"""Stories that `make test` tells on both databases; there is also `test_both_databases`, on what tables hold."""
 ON_BOTH_SLOWLY: Final = {
     "test_new_mentor", "test_both_directions", "test_decisions", "test_faults", "test_archive",
-    "test_crowds", "test_kills_in_commits", "test_full_disk",
+    "test_crowds", "test_kills_in_commits", "test_full_disk", "test_first_day", "test_every_hour", "test_secrets",
 }  # fmt: skip
 """Stories that `make test-slow` tells on Postgres too."""
 

@@ -21,17 +21,15 @@ if TYPE_CHECKING:
     from tests.acceptance.installation import Installation
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("moment", "table"),
     [
-        ("within", "mentors"),
-        pytest.param("before", "mentors", marks=pytest.mark.slow),
-        pytest.param("after", "mentors", marks=pytest.mark.slow),
-        pytest.param("within", "raw_mn_signups", marks=pytest.mark.slow),
-        pytest.param("within", "mn_changes", marks=pytest.mark.slow),
+        ("within", "mentors"), ("before", "mentors"), ("after", "mentors"), ("within", "raw_mn_signups"),
+        ("within", "mn_changes"),
     ],
-)
+)  # fmt: skip
 def test_killed_in_a_commit(moment: str, table: str, synced: Installation, tmp_path: Path) -> None:
     """What one transaction writes is there whole or not at all, and before and after the commit it is known which."""
     with going_on(synced, tmp_path / "never") as never, going_on(synced, tmp_path / "killed") as killed:

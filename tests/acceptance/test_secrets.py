@@ -122,6 +122,7 @@ def test_in_nothing_that_is_said_of_a_database_that_does_not_answer(there: Insta
     assert in_files(there) == {}
 
 
+@pytest.mark.slow
 @needs_proc
 def test_in_no_list_of_processes(there: Installation) -> None:
     lines = shown_of(there.started("sync"))

@@ -258,6 +258,7 @@ def test_a_clock_that_is_ahead_costs_no_edit(tmp_path: Path) -> None:
     assert second.after[CONTACTS]["prefix"].to_list() == ["Birdie"]
 
 
+@pytest.mark.slow
 def test_old_answers_go_also_those_of_earlier_years_and_of_a_form_that_is_no_longer_configured(tmp_path: Path) -> None:
     config_dir = tmp_path / "config"
     shutil.copytree(packaged_config_dir(), config_dir)
