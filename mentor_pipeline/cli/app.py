@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, ParamSpec, cast
@@ -23,7 +24,7 @@ from mentor_pipeline.cli.terminal import Terminal
 from mentor_pipeline.errors import ConfigError, MentorPipelineError, steering_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 P = ParamSpec("P")
@@ -97,21 +98,23 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        terminal = Terminal(as_json=bool(kwargs.get("as_json")))
-        try:
+        with _told_plainly(Terminal(as_json=bool(kwargs.get("as_json")))):
             command(*args, **kwargs)
-        except MentorPipelineError as error:
-            terminal.failed(str(error))
-            raise typer.Exit(_code(error)) from error
-        except KeyboardInterrupt as error:
-            terminal.failed(_STOPPED)
-            raise typer.Exit(FAILED) from error
 
     return run
 
 
-def _code(error: MentorPipelineError) -> int:
-    return WRONG_USE if isinstance(error, ConfigError) else FAILED
+@contextmanager
+def _told_plainly(terminal: Terminal) -> Iterator[None]:
+    """Show what is raised on purpose, a Ctrl-C too, and exit as it asks."""
+    try:
+        yield
+    except MentorPipelineError as error:
+        terminal.failed(str(error))
+        raise typer.Exit(WRONG_USE if isinstance(error, ConfigError) else FAILED) from error
+    except KeyboardInterrupt as error:
+        terminal.failed(_STOPPED)
+        raise typer.Exit(FAILED) from error
 
 
 def _version(wanted: bool) -> None:
@@ -147,7 +150,7 @@ def _enter_demo(context: typer.Context) -> None:
     from mentor_pipeline.settings import Settings, load_environment
 
     command = context.invoked_subcommand
-    try:
+    with _told_plainly(Terminal(as_json="--json" in sys.argv)):
         if command in hints.WITHOUT_DEMO:
             msg = f"`{command}` is about the demo itself: leave --demo out (or write `dev --demo`)."
             raise ConfigError(msg)
@@ -156,12 +159,6 @@ def _enter_demo(context: typer.Context) -> None:
         there = in_demo(demo_folder(settings), settings.program_year(), with_services=command in _ASKING_SERVICES)
         context.with_resource(there)
         context.with_resource(hints.in_demo())
-    except MentorPipelineError as error:
-        Terminal(as_json="--json" in sys.argv).failed(str(error))
-        raise typer.Exit(_code(error)) from error
-    except KeyboardInterrupt as error:
-        Terminal(as_json="--json" in sys.argv).failed(_STOPPED)
-        raise typer.Exit(FAILED) from error
 
 
 def _tell_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
