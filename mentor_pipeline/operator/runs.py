@@ -7,6 +7,7 @@ the jobs do belongs to the assets, and how an outcome looks on a screen to the c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -30,7 +31,7 @@ from mentor_pipeline.domain.failures_csv import DOWNLOAD_AGAIN
 from mentor_pipeline.domain.strict_csv import EXPORT_AGAIN, read_header
 from mentor_pipeline.errors import ConfigError, FileRejectedError, MentorPipelineError, steering_nothing
 from mentor_pipeline.operator.folders import private_files, private_folder, shut_data
-from mentor_pipeline.operator.inbox import import_run_config, observe, plan, tidy
+from mentor_pipeline.operator.inbox import import_run_config, observe, opened, plan, tidy
 from mentor_pipeline.resources.event_log import keep_engines
 from mentor_pipeline.resources.http import checked_key, checked_url
 from mentor_pipeline.resources.run_guard import BY_TAG, PROCESS_TAG, ROW_COUNT
@@ -587,13 +588,12 @@ def run_import(
         FileRejectedError: it cannot be read, or is of the other kind; nothing was begun.
     """
     path = path.absolute()
-    if path.exists() and not path.is_file():  # a pipe would be waited for until somebody writes into it
-        msg = f"{path.name} is no file. Nothing was imported."
-        raise FileRejectedError(msg)
     try:
-        content = path.read_bytes()
+        with opened(path, follow_links=True) as file:
+            content = file.read()
     except OSError as error:
-        msg = f"{path.name} cannot be read: {error.strerror}. Nothing was imported."
+        what = "is no file" if error.errno == errno.ENOTSUP else f"cannot be read: {error.strerror}"
+        msg = f"{path.name} {what}. Nothing was imported."
         raise FileRejectedError(msg) from error
     _require_kind(content, path.name, kind)
     sha256 = hashlib.sha256(content).hexdigest()
