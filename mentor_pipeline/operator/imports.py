@@ -266,7 +266,6 @@ def _import_opened(
             is_done = now_known is not None and now_known["status"] == "completed"
             if not is_done:
                 row |= write(transaction) | {"status": "completed", "finished_at": attempt.later()}
-                row["message"] = steering_nothing(row["message"])
                 transaction.upsert(_LEDGER.name, _ledger_frame(row))
     except FileRejectedError as error:
         _reject(attempt, row, str(error))
@@ -281,7 +280,7 @@ def _import_opened(
         kind=attempt.kind,
         sha256=sha256,
         filename=attempt.path.name,
-        message=row["message"],
+        message=steering_nothing(row["message"]),
         counts={name: row[name] for name in _COUNTS if row.get(name) is not None},
         is_partial=bool(row.get("is_partial")),
         moved_to=attempt.put_away("done"),
@@ -379,6 +378,9 @@ def _begun(attempt: _Attempt, size: int, sha256: str, earlier: Mapping[str, Any]
 
 
 def _ledger_frame(row: Mapping[str, Any]) -> pl.DataFrame:
+    """The row to store; its message may quote names and cells of the file."""
+    if row.get("message"):
+        row = {**row, "message": steering_nothing(row["message"])}
     return pl.DataFrame([row], schema={name: _LEDGER.schema[name] for name in row})
 
 
@@ -392,13 +394,13 @@ def _note_failure(attempt: _Attempt, row: dict[str, Any], error: Exception) -> N
         )
         _reject(attempt, row, reason)
         return
-    row |= {"status": "failed", "message": steering_nothing(str(error)), "finished_at": attempt.later()}
+    row |= {"status": "failed", "message": str(error), "finished_at": attempt.later()}
     with suppress(WarehouseError):  # the warehouse itself may be what failed; the first error is the one to show
         attempt.note(row)
 
 
 def _reject(attempt: _Attempt, row: dict[str, Any], reason: str) -> None:
-    row |= {"status": "rejected", "message": steering_nothing(reason), "finished_at": attempt.later()}
+    row |= {"status": "rejected", "message": reason, "finished_at": attempt.later()}
     with suppress(WarehouseError):  # without its ledger row the file stays in the inbox and is judged again
         attempt.note(row)
         attempt.put_away("rejected", reason)
