@@ -29,7 +29,9 @@ PROCESS_TAG: Final = "mentor_pipeline/process"
 ROW_COUNT: Final = "dagster/row_count"
 """Materialization metadata with the number of rows a table has."""
 
-_SCHEDULE_TAG: Final = "dagster/schedule_name"
+SCHEDULE_TAG: Final = "dagster/schedule_name"
+"""Run tag with the schedule that started the run."""
+
 _SENSOR_TAG: Final = "dagster/sensor_name"
 _JOB_TYPES: Final[Mapping[str, str]] = {
     "import_contacts": "csv_import",
@@ -159,7 +161,7 @@ def triggered_by(tags: Mapping[str, str]) -> str:
 
 def named_starter(tags: Mapping[str, str]) -> str | None:
     """Person, schedule or sensor that a run's tags name as the one who started it."""
-    return next((tags[tag] for tag in (BY_TAG, _SCHEDULE_TAG, _SENSOR_TAG) if tag in tags), None)
+    return next((tags[tag] for tag in (BY_TAG, SCHEDULE_TAG, _SENSOR_TAG) if tag in tags), None)
 
 
 def sync_type(job: str, tags: Mapping[str, str], *, first_sync: bool) -> str:
@@ -168,7 +170,7 @@ def sync_type(job: str, tags: Mapping[str, str], *, first_sync: bool) -> str:
         return _JOB_TYPES[job]
     if job == "sync" and first_sync:
         return "initialization"
-    return "automated" if _SCHEDULE_TAG in tags else "manual"
+    return "automated" if SCHEDULE_TAG in tags else "manual"
 
 
 def events_of(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:

@@ -12,7 +12,7 @@ told by `waiting`.
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
@@ -21,7 +21,7 @@ import orjson
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import AlertLostError
 from mentor_pipeline.resources.notifier import Alert, Notifier
-from mentor_pipeline.resources.run_guard import events_of, failures_of, named_starter, words_of
+from mentor_pipeline.resources.run_guard import SCHEDULE_TAG, events_of, failures_of, named_starter, words_of
 from mentor_pipeline.sensors.inbox import SHA_TAG
 
 INTERVAL_S: Final = 60
@@ -30,7 +30,6 @@ RUNS_PER_TICK: Final = 4
 
 _FAILED: Final = (dg.DagsterEventType.RUN_FAILURE,)
 _ENDED: Final = (*_FAILED, dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_CANCELED)
-_SCHEDULE_TAG: Final = "dagster/schedule_name"
 _VARYING: Final = re.compile(r"\S*\d\S*")
 """Numbers, times, runs' ids: what differs each time that the same thing goes wrong."""
 _SCALARS: Final = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
@@ -49,20 +48,15 @@ Told: TypeAlias = dict[str, str]
 )
 def run_failure_alert(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
     """Look at the runs that failed since the last tick, the oldest first."""
-    position, _ = _remembered(context.cursor)
-    if position is None:
-        context.update_cursor(_cursor(_newest(context.instance, _FAILED), {}))
+
+    def alert_of(run_id: str, failing: Told) -> tuple[Alert | None, Told]:
+        return failure_alert(context.instance, run_id, notifier.run_url(run_id), context.log), failing
+
+    counts = _look(context, notifier, _FAILED, alert_of)
+    if counts is None:
         return dg.SkipReason("Runs that fail from now on are told.")
-    failed = _ended_after(context.instance, position, _FAILED)
-    told = tell_in_turn(
-        context,
-        notifier,
-        (
-            (failure_alert(context.instance, run_id, notifier.run_url(run_id), context.log), _cursor(end, {}))
-            for end, run_id in failed
-        ),
-    )
-    return dg.SkipReason(f"{len(failed)} runs failed, {told} told.")
+    failed, told = counts
+    return dg.SkipReason(f"{failed} runs failed, {told} told.")
 
 
 @dg.sensor(
@@ -73,20 +67,47 @@ def run_failure_alert(context: dg.SensorEvaluationContext, notifier: Notifier) -
 )
 def failed_check_alert(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
     """Look at the runs that ended since the last tick, the oldest first."""
+
+    def alert_of(run_id: str, failing: Told) -> tuple[Alert | None, Told]:
+        return check_alert(context.instance, run_id, notifier.run_url(run_id), failing)
+
+    counts = _look(context, notifier, _ENDED, alert_of)
+    if counts is None:
+        return dg.SkipReason("Failed checks of runs that end from now on are told.")
+    ended, told = counts
+    return dg.SkipReason(f"{ended} runs ended, {told} with checks that began to fail.")
+
+
+def _look(
+    context: dg.SensorEvaluationContext,
+    notifier: Notifier,
+    kinds: Collection[dg.DagsterEventType],
+    alert_of: Callable[[str, Told], tuple[Alert | None, Told]],
+) -> tuple[int, int] | None:
+    """Tell of the runs that ended so since the last tick, the oldest first.
+
+    Args:
+        context: the sensor's, whose cursor remembers the last run and what is failing.
+        notifier: where alerts go.
+        kinds: the ends of runs that are looked at.
+        alert_of: the alert for a run, after what was failing before it; and what is failing then.
+
+    Returns:
+        How many runs there were, and how many alerts; None at the first tick, which only remembers where it begins.
+    """
     position, failing = _remembered(context.cursor)
     if position is None:
-        context.update_cursor(_cursor(_newest(context.instance, _ENDED), {}))
-        return dg.SkipReason("Failed checks of runs that end from now on are told.")
-    ended = _ended_after(context.instance, position, _ENDED)
+        context.update_cursor(_cursor(_newest(context.instance, kinds), {}))
+        return None
+    ended = _ended_after(context.instance, position, kinds)
 
     def found() -> Iterator[tuple[Alert | None, str]]:
-        now: Mapping[str, str] = failing
+        now = failing
         for end, run_id in ended:
-            alert, now = check_alert(context.instance, run_id, notifier.run_url(run_id), now)
+            alert, now = alert_of(run_id, now)
             yield alert, _cursor(end, now)
 
-    told = tell_in_turn(context, notifier, found())
-    return dg.SkipReason(f"{len(ended)} runs ended, {told} with checks that began to fail.")
+    return len(ended), tell_in_turn(context, notifier, found())
 
 
 def tell_in_turn(
@@ -230,7 +251,7 @@ def _failed_so_before(instance: dg.DagsterInstance, run: dg.DagsterRun, details:
 
     Runs that people start are about something of their own (a contact, a decision): each of them is told.
     """
-    tag = next((tag for tag in (_SCHEDULE_TAG, SHA_TAG) if tag in run.tags), None)
+    tag = next((tag for tag in (SCHEDULE_TAG, SHA_TAG) if tag in run.tags), None)
     if tag is None:
         return False
     of_its_kind = dg.RunsFilter(

@@ -19,6 +19,7 @@ from mentor_pipeline.domain.export import knowledge_at
 from mentor_pipeline.domain.findings import to_json
 from mentor_pipeline.errors import WarehouseBusyError
 from mentor_pipeline.resources.notifier import Alert, Notifier
+from mentor_pipeline.resources.run_guard import SCHEDULE_TAG
 from mentor_pipeline.resources.warehouse import Warehouse
 from mentor_pipeline.sensors.alerts import tell_in_turn
 from mentor_pipeline.settings import ProgramYear
@@ -35,7 +36,6 @@ AT_MOST_EVERY: Final = timedelta(days=1)
 
 _NOT_LOOKING: Final = timedelta(seconds=3 * INTERVAL_S)
 """After a longer pause between two ticks Dagster itself was off; what it missed meanwhile is no fault."""
-_SCHEDULE_TAG: Final = "dagster/schedule_name"
 _CONFLICTS, _CONTACTS, _PAUSE = "conflicts_waiting", "contacts_old", "schedule_not_running"
 _MEANWHILE: Final[Mapping[str, str]] = {
     "hourly_sync": "Nothing was read from Jotform and Givebutter since; meanwhile run `mentor-pipeline sync`.",
@@ -214,7 +214,7 @@ def schedule_not_running(
     state = next((state for state in states if state.is_running), None)
     if state is None:
         return None
-    runs = instance.get_run_records(dg.RunsFilter(tags={_SCHEDULE_TAG: schedule}), limit=1)
+    runs = instance.get_run_records(dg.RunsFilter(tags={SCHEDULE_TAG: schedule}), limit=1)
     begun = [record.create_timestamp.astimezone(UTC) for record in runs]
     switched_on: float = getattr(state.instigator_data, "start_timestamp", None) or 0
     pause = now - max([*begun, datetime.fromtimestamp(switched_on, UTC), looking_since])
