@@ -72,14 +72,20 @@ class OpenedUi:
         return state
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens to now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextmanager
 def opened_ui(
     there: Installation, output: int | IO[str] = subprocess.DEVNULL, **environment: str
 ) -> Iterator[OpenedUi]:
     """Open it on a free port, and wait until it knows our jobs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = there.started("dev", "--port", str(port), output=output, **environment)
     opened = OpenedUi(f"http://127.0.0.1:{port}", process)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,6 +36,7 @@ from mentor_pipeline.resources.duckdb_warehouse import DuckDBWarehouse
 from mentor_pipeline.resources.writer_lock import writer_lock
 from mentor_pipeline.settings import GIVEBUTTER_KEY, JOTFORM_KEY, Settings
 from mentor_pipeline.simulator import World
+from tests.acceptance.opened_ui import free_port
 from tests.acceptance.processes import PROC, family, listened_to
 from tests.builders import program
 
@@ -246,9 +246,7 @@ def test_dev_opens_the_demo_and_ends_with_a_signal(project: Path) -> None:
     folder = project / "data" / "demo"
     with working_in(folder):
         World.empty(program()).save(folder / WORLD_NAME)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     opened = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "mentor_pipeline", "dev", "--port", str(port)],
         env={**os.environ, "MENTOR_PIPELINE_DATA_DIR": str(project / "data"), "PYTHONPATH": os.pathsep.join(sys.path)},
